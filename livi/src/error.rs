@@ -1,0 +1,89 @@
+//! The one error type of the crate.
+
+use std::path::PathBuf;
+
+/// Result of everything in `livi` that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, where, and what was expected instead.
+///
+/// [`Error::exit_code`] tells the process's exit code: 2 for input the user can mend, 1 for the rest.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be read, written, created or renamed.
+    #[error("{path}: cannot {action}: {source}", path = path.display())]
+    Io {
+        /// File or folder concerned.
+        path: PathBuf,
+        /// What was attempted, as a verb phrase: `read`, `create`, `rename`.
+        action: &'static str,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// The content of a file is not what it should be; `place` names line, column, tensor, field or index.
+    #[error("{path}: {place}: {problem}", path = path.display())]
+    File {
+        /// File concerned.
+        path: PathBuf,
+        /// Line, column, tensor, key or index inside the file.
+        place: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A configuration key with a wrong name, type or value.
+    #[error("configuration key `{key}`: {problem}")]
+    Config {
+        /// Dotted path of the key.
+        key: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// An argument (a flag, a size, a shape) out of its range.
+    #[error("{name}: {problem}")]
+    Argument {
+        /// Flag or argument name.
+        name: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// Numbers that are not finite where they must be, during training or estimation.
+    #[error("step {step}: {term} is not finite ({value}); {advice}")]
+    NotFinite {
+        /// Training step (or iteration) at which it appeared.
+        step: u64,
+        /// Term of the objective or quantity concerned.
+        term: String,
+        /// The offending value.
+        value: f64,
+        /// What stands and what to do next, for instance where the last good checkpoint is.
+        advice: String,
+    },
+    /// A numerical method that did not reach what was asked of it.
+    #[error("{method}: {problem}")]
+    Numerical {
+        /// Name of the method.
+        method: &'static str,
+        /// What happened.
+        problem: String,
+    },
+    /// An error of the tape, the planner or an executor.
+    #[error(transparent)]
+    Autograd(#[from] autograd::Error),
+    /// Stopped by the user; the last checkpoint stands.
+    #[error("interrupted at step {step}; continue with --resume")]
+    Interrupted {
+        /// Step that was completed last.
+        step: u64,
+    },
+}
+
+impl Error {
+    /// Exit code of the command line: 2 when the user's input is at fault, 130 after an interruption, 1 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::File { .. } | Self::Config { .. } | Self::Argument { .. } => 2,
+            Self::Interrupted { .. } => 130,
+            Self::NotFinite { .. } | Self::Numerical { .. } | Self::Autograd(_) => 1,
+        }
+    }
+}

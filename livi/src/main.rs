@@ -1,0 +1,2 @@
+//! The `livi` command line.
+fn main() {}
