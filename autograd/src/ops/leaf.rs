@@ -1,0 +1,51 @@
+//! Leaves: inputs, constants, the identity matrix, noise. They have no operands, so no rules.
+
+use super::axes_text;
+use crate::op::Distribution;
+use crate::{DType, Error, Op, Result, Tape, Var};
+use std::panic::Location;
+
+impl Tape {
+    /// A buffer filled from outside: a parameter, data, a label tensor. Each call makes a new one.
+    #[track_caller]
+    pub fn input(&mut self, shape: &[usize], dtype: DType) -> Var {
+        self.push(Op::Input, vec![], shape.to_vec(), dtype, Location::caller())
+    }
+
+    /// An input with a name for errors and plans.
+    #[track_caller]
+    pub fn named_input(&mut self, name: impl Into<String>, shape: &[usize], dtype: DType) -> Var {
+        let var = self.input(shape, dtype);
+        self.set_name(var, name);
+        var
+    }
+
+    /// A tensor with the same value everywhere.
+    #[track_caller]
+    pub fn constant(&mut self, value: f64, shape: &[usize], dtype: DType) -> Var {
+        self.push(Op::Constant(value.to_bits()), vec![], shape.to_vec(), dtype, Location::caller())
+    }
+
+    /// The identity matrix, shape (n, n).
+    #[track_caller]
+    pub fn identity(&mut self, n: usize, dtype: DType) -> Var {
+        self.push(Op::Identity, vec![], vec![n, n], dtype, Location::caller())
+    }
+
+    /// Random numbers, new at every step of the machine (Philox 4x32-10; Salmon et al. 2011).
+    ///
+    /// Every call opens a stream of its own; seed and step are the machine's.
+    #[track_caller]
+    pub fn noise(&mut self, distribution: Distribution, shape: &[usize], dtype: DType) -> Result<Var> {
+        let location = Location::caller();
+        if !dtype.is_float() {
+            return Err(Error::DType { op: "noise", found: dtype, expected: "f32 or f64", location });
+        }
+        if shape.contains(&0) {
+            let problem = format!("shape {} has an axis of length 0", axes_text(shape));
+            return Err(Error::Shape { op: "noise", problem, location });
+        }
+        let stream = self.next_stream();
+        Ok(self.push(Op::Noise { distribution, stream }, vec![], shape.to_vec(), dtype, location))
+    }
+}

@@ -1,0 +1,3 @@
+//! Plans: what a tape becomes before it runs.
+
+pub mod step;
