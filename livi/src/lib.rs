@@ -1,4 +1,5 @@
 //! Linearised implicit variational inference for Bayesian neural networks.
+pub mod atomic;
 pub mod data;
 pub mod error;
 pub mod export;
