@@ -9,7 +9,7 @@ impl Tape {
     #[track_caller]
     pub fn expand(&mut self, a: Var, shape: &[usize]) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("expand", &[a], location)?;
         let from = self.shape(a);
         if from.len() != shape.len() || from.iter().zip(shape).any(|(&f, &t)| f != t && f != 1) {
             let problem =
@@ -20,14 +20,15 @@ impl Tape {
             return Ok(a);
         }
         let dtype = self.dtype(a);
-        Ok(self.push(Op::Expand, vec![a], shape.to_vec(), dtype, location))
+        self.record(Op::Expand, vec![a], shape.to_vec(), dtype, location)
     }
 
     /// Repeats to a shape, matching trailing axes: missing leading axes are added.
     #[track_caller]
     pub fn broadcast_to(&mut self, a: Var, shape: &[usize]) -> Result<Var> {
-        self.own(&[a])?;
-        self.broadcast_at(a, shape, Location::caller())
+        let location = Location::caller();
+        self.operands("broadcast_to", &[a], location)?;
+        self.broadcast_at(a, shape, location)
     }
 
     pub(crate) fn broadcast_at(
@@ -49,11 +50,11 @@ impl Tape {
         }
         let mut padded = vec![1; shape.len() - from.len()];
         padded.extend_from_slice(&from);
-        let a = if padded == from { a } else { self.push(Op::Reshape, vec![a], padded.clone(), dtype, location) };
+        let a = if padded == from { a } else { self.record(Op::Reshape, vec![a], padded.clone(), dtype, location)? };
         if padded == shape {
             return Ok(a);
         }
-        Ok(self.push(Op::Expand, vec![a], shape.to_vec(), dtype, location))
+        self.record(Op::Expand, vec![a], shape.to_vec(), dtype, location)
     }
 
     /// Sum over axes, which stay with length 1.
@@ -108,7 +109,7 @@ impl Tape {
         make: impl FnOnce(Vec<usize>) -> Op,
         location: &'static Location<'static>,
     ) -> Result<Var> {
-        self.own(&[a]).map_err(|_| Error::ForeignVar { location })?;
+        self.operands(op, &[a], location)?;
         let mut shape = self.shape(a).to_vec();
         let dtype = self.dtype(a);
         if !dtype.is_float() {
@@ -123,7 +124,7 @@ impl Tape {
         for &axis in &axes {
             shape[axis] = 1;
         }
-        Ok(self.push(make(axes), vec![a], shape, dtype, location))
+        self.record(make(axes), vec![a], shape, dtype, location)
     }
 }
 

@@ -8,7 +8,7 @@ impl Tape {
     #[track_caller]
     pub fn convert(&mut self, a: Var, dtype: DType) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("convert", &[a], location)?;
         if self.dtype(a) == dtype {
             return Ok(a);
         }
@@ -18,16 +18,16 @@ impl Tape {
             }
         }
         let shape = self.shape(a).to_vec();
-        Ok(self.push(Op::Convert, vec![a], shape, dtype, location))
+        self.record(Op::Convert, vec![a], shape, dtype, location)
     }
 
     /// The same numbers, with derivative zero.
     #[track_caller]
     pub fn stop_gradient(&mut self, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("stop_gradient", &[a], location)?;
         let (shape, dtype) = (self.shape(a).to_vec(), self.dtype(a));
-        Ok(self.push(Op::StopGradient, vec![a], shape, dtype, location))
+        self.record(Op::StopGradient, vec![a], shape, dtype, location)
     }
 }
 

@@ -9,7 +9,7 @@ impl Tape {
     #[track_caller]
     pub fn diag(&mut self, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("diag", &[a], location)?;
         let mut shape = self.shape(a).to_vec();
         let rank = shape.len();
         if rank < 2 || shape[rank - 1] != shape[rank - 2] {
@@ -18,14 +18,14 @@ impl Tape {
         }
         shape.pop();
         let dtype = self.dtype(a);
-        Ok(self.push(Op::Diag, vec![a], shape, dtype, location))
+        self.record(Op::Diag, vec![a], shape, dtype, location)
     }
 
     /// Diagonal matrices: (.., n) gives (.., n, n).
     #[track_caller]
     pub fn diag_embed(&mut self, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("diag_embed", &[a], location)?;
         let mut shape = self.shape(a).to_vec();
         let Some(&n) = shape.last() else {
             return Err(Error::Shape {
@@ -36,7 +36,7 @@ impl Tape {
         };
         shape.push(n);
         let dtype = self.dtype(a);
-        Ok(self.push(Op::DiagEmbed, vec![a], shape, dtype, location))
+        self.record(Op::DiagEmbed, vec![a], shape, dtype, location)
     }
 }
 

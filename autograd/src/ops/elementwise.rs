@@ -96,12 +96,12 @@ impl Tape {
     #[track_caller]
     pub fn unary(&mut self, function: Unary, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands(function.name(), &[a], location)?;
         let (shape, dtype) = (self.shape(a).to_vec(), self.dtype(a));
         if !dtype.is_float() {
             return Err(Error::DType { op: function.name(), found: dtype, expected: "f32 or f64", location });
         }
-        Ok(self.push(Op::Unary(function), vec![a], shape, dtype, location))
+        self.record(Op::Unary(function), vec![a], shape, dtype, location)
     }
 
     /// A scalar function of pairs of elements, after broadcasting.
@@ -110,7 +110,7 @@ impl Tape {
         let location = Location::caller();
         let operands = self.broadcast(function.name(), &[a, b], location)?;
         let (shape, dtype) = (self.shape(operands[0]).to_vec(), self.dtype(a));
-        Ok(self.push(Op::Binary(function), operands, shape, dtype, location))
+        self.record(Op::Binary(function), operands, shape, dtype, location)
     }
 
     /// a where the mask is not zero, else b. Broadcasts all three.
@@ -119,7 +119,7 @@ impl Tape {
         let location = Location::caller();
         let operands = self.broadcast("select", &[mask, a, b], location)?;
         let (shape, dtype) = (self.shape(operands[0]).to_vec(), self.dtype(a));
-        Ok(self.push(Op::Select, operands, shape, dtype, location))
+        self.record(Op::Select, operands, shape, dtype, location)
     }
 
     /// factor a.
@@ -146,7 +146,7 @@ impl Tape {
     }
 
     fn broadcast(&mut self, op: &'static str, vars: &[Var], location: &'static Location<'static>) -> Result<Vec<Var>> {
-        self.own(vars).map_err(|_| Error::ForeignVar { location })?;
+        self.operands(op, vars, location)?;
         let dtype = self.dtype(vars[0]);
         let mut shape = self.shape(vars[0]).to_vec();
         for &v in vars {

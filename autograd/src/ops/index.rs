@@ -12,7 +12,7 @@ impl Tape {
         let mut shape = self.check_index("gather", x, index, axis, location)?;
         shape[axis] = self.elements(index);
         let dtype = self.dtype(x);
-        Ok(self.push(Op::Gather { axis }, vec![x, index], shape, dtype, location))
+        self.record(Op::Gather { axis }, vec![x, index], shape, dtype, location)
     }
 
     /// Zeros with `length` entries along an axis, to which the entries of `u` are added at the indices.
@@ -31,14 +31,14 @@ impl Tape {
         }
         shape[axis] = length;
         let dtype = self.dtype(u);
-        Ok(self.push(Op::ScatterAdd { axis }, vec![u, index], shape, dtype, location))
+        self.record(Op::ScatterAdd { axis }, vec![u, index], shape, dtype, location)
     }
 
     /// Indicator vectors along a new last axis: 1 at the index, 0 elsewhere.
     #[track_caller]
     pub fn one_hot(&mut self, index: Var, classes: usize, dtype: DType) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[index])?;
+        self.operands("one_hot", &[index], location)?;
         if self.dtype(index) != DType::U32 {
             return Err(Error::DType { op: "one_hot", found: self.dtype(index), expected: "u32", location });
         }
@@ -47,14 +47,14 @@ impl Tape {
         }
         let mut shape = self.shape(index).to_vec();
         shape.push(classes);
-        Ok(self.push(Op::OneHot, vec![index], shape, dtype, location))
+        self.record(Op::OneHot, vec![index], shape, dtype, location)
     }
 
     /// Adds `stride` times its row number to every index of a tensor (rows, columns).
     #[track_caller]
     pub fn index_offset(&mut self, index: Var, stride: u32) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[index])?;
+        self.operands("index_offset", &[index], location)?;
         let shape = self.shape(index).to_vec();
         if self.dtype(index) != DType::U32 {
             return Err(Error::DType { op: "index_offset", found: self.dtype(index), expected: "u32", location });
@@ -63,7 +63,7 @@ impl Tape {
             let problem = format!("{} is not of the form (rows, columns)", axes_text(&shape));
             return Err(Error::Shape { op: "index_offset", problem, location });
         }
-        Ok(self.push(Op::IndexOffset { stride }, vec![index], shape, DType::U32, location))
+        self.record(Op::IndexOffset { stride }, vec![index], shape, DType::U32, location)
     }
 
     fn check_index(
@@ -74,7 +74,7 @@ impl Tape {
         axis: usize,
         location: &'static Location<'static>,
     ) -> Result<Vec<usize>> {
-        self.own(&[x, index]).map_err(|_| Error::ForeignVar { location })?;
+        self.operands(op, &[x, index], location)?;
         if self.dtype(index) != DType::U32 {
             return Err(Error::DType { op, found: self.dtype(index), expected: "u32", location });
         }
@@ -155,6 +155,10 @@ pub(super) fn batch(tape: &mut Tape, node: &Node, inputs: &[(Var, bool)], size: 
             let picked = tape.shape(inputs[1].0)[1];
             let gathering = matches!(node.op, Op::Gather { .. });
             let stride = if gathering { from_length } else { node.shape[axis] };
+            if stride.checked_mul(size).is_none_or(|n| u32::try_from(n).is_err()) {
+                let problem = format!("{size} axes of length {stride} side by side are more than an index can count");
+                return Err(Error::Shape { op: node.op.name(), problem, location: node.location });
+            }
             let index = tape.index_offset(inputs[1].0, stride as u32)?;
             let index = tape.reshape(index, &[size * picked])?;
             let (result, length) = if gathering {

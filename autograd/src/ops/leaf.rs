@@ -1,6 +1,8 @@
 //! Leaves: inputs, constants, the identity matrix, noise. They have no operands, so no rules.
+//!
+//! A tensor has at least one element: the first operation on an input, constant or identity without any reports it.
 
-use super::axes_text;
+use super::check_shape;
 use crate::op::Distribution;
 use crate::{DType, Error, Op, Result, Tape, Var};
 use std::panic::Location;
@@ -41,10 +43,7 @@ impl Tape {
         if !dtype.is_float() {
             return Err(Error::DType { op: "noise", found: dtype, expected: "f32 or f64", location });
         }
-        if shape.contains(&0) {
-            let problem = format!("shape {} has an axis of length 0", axes_text(shape));
-            return Err(Error::Shape { op: "noise", problem, location });
-        }
+        check_shape("noise", shape, location)?;
         let stream = self.next_stream();
         Ok(self.push(Op::Noise { distribution, stream }, vec![], shape.to_vec(), dtype, location))
     }

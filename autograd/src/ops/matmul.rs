@@ -22,7 +22,7 @@ impl Tape {
     #[track_caller]
     pub fn matmul(&mut self, a: Var, b: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a, b])?;
+        self.operands("matmul", &[a, b], location)?;
         let dtype = self.dtype(a);
         if !dtype.is_float() || self.dtype(b) != dtype {
             return Err(Error::DType {
@@ -56,7 +56,7 @@ impl Tape {
         };
         let a3 = self.reshape(a, &[ba, m, k])?;
         let b3 = self.reshape(b, &[bb, k, n])?;
-        let product = self.push(Op::MatMul, vec![a3, b3], vec![ba.max(bb), m, n], dtype, location);
+        let product = self.record(Op::MatMul, vec![a3, b3], vec![ba.max(bb), m, n], dtype, location)?;
         let shape: Vec<usize> = lead.iter().copied().chain([m, n]).collect();
         self.reshape(product, &shape)
     }

@@ -13,8 +13,29 @@ mod slice;
 mod spd;
 mod view;
 
-use crate::{Error, Op, Result, Tape, Var};
+use crate::{DType, Error, Op, Result, Tape, Var};
 use std::panic::Location;
+
+impl Tape {
+    /// An error unless the operands belong to this tape and have elements, no more than can be addressed.
+    pub(crate) fn operands(&self, op: &'static str, vars: &[Var], location: &'static Location<'static>) -> Result<()> {
+        self.own(vars).map_err(|_| Error::ForeignVar { location })?;
+        vars.iter().try_for_each(|&v| check_shape(op, self.shape(v), location))
+    }
+
+    /// Pushes a node whose operands were checked, if its result can be addressed.
+    fn record(
+        &mut self,
+        op: Op,
+        inputs: Vec<Var>,
+        shape: Vec<usize>,
+        dtype: DType,
+        location: &'static Location<'static>,
+    ) -> Result<Var> {
+        check_shape(op.name(), &shape, location)?;
+        Ok(self.push(op, inputs, shape, dtype, location))
+    }
+}
 
 /// Tangent of a node from the tangents of its inputs; `None` is zero.
 pub(crate) fn jvp(tape: &mut Tape, y: Var, tangents: &[Option<Var>]) -> Result<Option<Var>> {
@@ -102,6 +123,22 @@ fn with_axis(tape: &mut Tape, (var, batched): (Var, bool), size: usize) -> Resul
 /// `(2, 3)`, for errors.
 pub(crate) fn axes_text(axes: &[usize]) -> String {
     format!("({})", axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// A tensor has at least one element, and its bytes can be counted.
+fn check_shape(op: &'static str, shape: &[usize], location: &'static Location<'static>) -> Result<()> {
+    let why = if shape.contains(&0) {
+        "has an axis of length 0"
+    } else if shape
+        .iter()
+        .try_fold(size_of::<f64>(), |n, &axis| n.checked_mul(axis))
+        .is_none_or(|n| n > isize::MAX as usize)
+    {
+        "has more elements than can be addressed"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Shape { op, problem: format!("shape {} {why}", axes_text(shape)), location })
 }
 
 /// The common shape of two, matching trailing axes.

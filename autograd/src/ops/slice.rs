@@ -9,21 +9,21 @@ impl Tape {
     #[track_caller]
     pub fn slice(&mut self, a: Var, start: &[usize], shape: &[usize]) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("slice", &[a], location)?;
         let from = self.shape(a);
         self.check_box("slice", start, shape, from, location)?;
         if from == shape {
             return Ok(a);
         }
         let dtype = self.dtype(a);
-        Ok(self.push(Op::Slice { start: start.to_vec() }, vec![a], shape.to_vec(), dtype, location))
+        self.record(Op::Slice { start: start.to_vec() }, vec![a], shape.to_vec(), dtype, location)
     }
 
     /// `length` entries of one axis, from `start` on.
     #[track_caller]
     pub fn narrow(&mut self, a: Var, axis: usize, start: usize, length: usize) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("narrow", &[a], location)?;
         let mut shape = self.shape(a).to_vec();
         if axis >= shape.len() {
             let problem = format!("{} has no axis {axis}", axes_text(&shape));
@@ -39,25 +39,25 @@ impl Tape {
     #[track_caller]
     pub fn pad(&mut self, a: Var, start: &[usize], shape: &[usize]) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("pad", &[a], location)?;
         self.check_box("pad", start, self.shape(a), shape, location)?;
         if self.shape(a) == shape {
             return Ok(a);
         }
         let dtype = self.dtype(a);
-        Ok(self.push(Op::Pad { start: start.to_vec() }, vec![a], shape.to_vec(), dtype, location))
+        self.record(Op::Pad { start: start.to_vec() }, vec![a], shape.to_vec(), dtype, location)
     }
 
     /// Tensors one after another along an axis; the other axes must agree.
     #[track_caller]
     pub fn concat(&mut self, parts: &[Var], axis: usize) -> Result<Var> {
         let location = Location::caller();
-        self.own(parts)?;
+        self.operands("concat", parts, location)?;
         let Some(&first) = parts.first() else {
             return Err(Error::Shape { op: "concat", problem: "nothing to concatenate".into(), location });
         };
         let mut shape = self.shape(first).to_vec();
-        let mut length = 0;
+        let mut length = 0_usize;
         for &part in parts {
             let other = self.shape(part);
             let fits = axis < shape.len()
@@ -74,14 +74,14 @@ impl Tape {
                 );
                 return Err(Error::Shape { op: "concat", problem, location });
             }
-            length += other[axis];
+            length = other[axis].saturating_add(length);
         }
         if parts.len() == 1 {
             return Ok(first);
         }
         shape[axis] = length;
         let dtype = self.dtype(first);
-        Ok(self.push(Op::Concat { axis }, parts.to_vec(), shape, dtype, location))
+        self.record(Op::Concat { axis }, parts.to_vec(), shape, dtype, location)
     }
 
     fn check_box(

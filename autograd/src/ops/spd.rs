@@ -13,7 +13,7 @@ impl Tape {
     #[track_caller]
     pub fn solve_spd(&mut self, a: Var, b: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a, b])?;
+        self.operands("solve_spd", &[a, b], location)?;
         let (batch, n) = self.square_matrices("solve_spd", a, location)?;
         let shape = self.shape(b).to_vec();
         let rank = shape.len();
@@ -31,7 +31,7 @@ impl Tape {
         let a = self.reshape(a, &[batch, n, n])?;
         let b = self.reshape(b, &[batch, n, shape[rank - 1]])?;
         let flat = self.shape(b).to_vec();
-        let solution = self.push(Op::SolveSpd, vec![a, b], flat, dtype, location);
+        let solution = self.record(Op::SolveSpd, vec![a, b], flat, dtype, location)?;
         self.reshape(solution, &shape)
     }
 
@@ -55,12 +55,12 @@ impl Tape {
     #[track_caller]
     pub fn log_det_spd(&mut self, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("log_det_spd", &[a], location)?;
         let (batch, n) = self.square_matrices("log_det_spd", a, location)?;
         let shape = self.shape(a)[..self.shape(a).len() - 2].to_vec();
         let dtype = self.dtype(a);
         let a = self.reshape(a, &[batch, n, n])?;
-        let value = self.push(Op::LogDetSpd, vec![a], vec![batch], dtype, location);
+        let value = self.record(Op::LogDetSpd, vec![a], vec![batch], dtype, location)?;
         self.reshape(value, &shape)
     }
 
@@ -68,7 +68,7 @@ impl Tape {
     #[track_caller]
     pub fn inverse_spd(&mut self, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("inverse_spd", &[a], location)?;
         let (_, n) = self.square_matrices("inverse_spd", a, location)?;
         let shape = self.shape(a).to_vec();
         let identity = self.identity(n, self.dtype(a));
@@ -84,7 +84,7 @@ impl Tape {
     ) -> Result<(usize, usize)> {
         let shape = self.shape(a);
         let rank = shape.len();
-        if rank < 2 || shape[rank - 1] != shape[rank - 2] || shape[rank - 1] == 0 {
+        if rank < 2 || shape[rank - 1] != shape[rank - 2] {
             let problem = format!("{} does not end in a square matrix", axes_text(shape));
             return Err(Error::Shape { op, problem, location });
         }

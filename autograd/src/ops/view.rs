@@ -1,6 +1,6 @@
 //! Views: the same elements under another shape or order of axes.
 
-use super::axes_text;
+use super::{axes_text, check_shape};
 use crate::{Error, Node, Op, Result, Tape, Var};
 use std::panic::Location;
 
@@ -9,29 +9,25 @@ impl Tape {
     #[track_caller]
     pub fn reshape(&mut self, a: Var, shape: &[usize]) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("reshape", &[a], location)?;
         if self.shape(a) == shape {
             return Ok(a);
         }
-        if self.elements(a) != shape.iter().product() {
-            let problem = format!(
-                "{} has {} elements, {} has {}",
-                axes_text(self.shape(a)),
-                self.elements(a),
-                axes_text(shape),
-                shape.iter().product::<usize>()
-            );
+        check_shape("reshape", shape, location)?;
+        let (from, to) = (self.elements(a), shape.iter().product::<usize>());
+        if from != to {
+            let problem = format!("{} has {from} elements, {} has {to}", axes_text(self.shape(a)), axes_text(shape));
             return Err(Error::Shape { op: "reshape", problem, location });
         }
         let dtype = self.dtype(a);
-        Ok(self.push(Op::Reshape, vec![a], shape.to_vec(), dtype, location))
+        self.record(Op::Reshape, vec![a], shape.to_vec(), dtype, location)
     }
 
     /// Reorders axes: axis k of the result is axis `axes[k]` of the argument.
     #[track_caller]
     pub fn permute(&mut self, a: Var, axes: &[usize]) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("permute", &[a], location)?;
         let from = self.shape(a);
         let mut seen = vec![false; from.len()];
         let valid =
@@ -45,14 +41,14 @@ impl Tape {
         }
         let shape = axes.iter().map(|&k| from[k]).collect();
         let dtype = self.dtype(a);
-        Ok(self.push(Op::Permute { axes: axes.to_vec() }, vec![a], shape, dtype, location))
+        self.record(Op::Permute { axes: axes.to_vec() }, vec![a], shape, dtype, location)
     }
 
     /// Exchanges the last two axes.
     #[track_caller]
     pub fn transpose(&mut self, a: Var) -> Result<Var> {
         let location = Location::caller();
-        self.own(&[a])?;
+        self.operands("transpose", &[a], location)?;
         let rank = self.shape(a).len();
         if rank < 2 {
             let problem = format!("{} has fewer than two axes", axes_text(self.shape(a)));

@@ -4,6 +4,20 @@ use super::reach::between;
 use crate::{Error, Result, Tape, Var, ops};
 use std::panic::Location;
 
+/// A variable can be replaced by one other only.
+fn distinct(op: &'static str, replacements: &[(Var, Var)], location: &'static Location<'static>) -> Result<()> {
+    for (k, (x, _)) in replacements.iter().enumerate() {
+        if replacements[..k].iter().any(|(earlier, _)| earlier == x) {
+            return Err(Error::Shape {
+                op,
+                problem: format!("replacement {k} is for a variable that already has one"),
+                location,
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Tape {
     /// Outputs for a whole batch of values of some inputs: each pair is an input and its values along a new leading axis.
     ///
@@ -24,9 +38,10 @@ impl Tape {
     #[track_caller]
     pub fn batch(&mut self, outputs: &[Var], inputs: &[(Var, Var)]) -> Result<Vec<Var>> {
         let location = Location::caller();
+        distinct("batch", inputs, location)?;
         let mut size = None;
         for &(x, many) in inputs {
-            self.own(&[x, many]).map_err(|_| Error::ForeignVar { location })?;
+            self.operands("batch", &[x, many], location)?;
             let shape = self.shape(many);
             let fits = shape.len() == self.shape(x).len() + 1
                 && shape[1..] == *self.shape(x)
@@ -64,6 +79,7 @@ impl Tape {
     #[track_caller]
     pub fn substitute(&mut self, outputs: &[Var], replacements: &[(Var, Var)]) -> Result<Vec<Var>> {
         let location = Location::caller();
+        distinct("substitute", replacements, location)?;
         for &(x, new) in replacements {
             self.own(&[x, new]).map_err(|_| Error::ForeignVar { location })?;
             if self.shape(x) != self.shape(new) || self.dtype(x) != self.dtype(new) {

@@ -32,7 +32,7 @@ impl Tape {
     #[track_caller]
     pub fn grad(&mut self, value: Var, inputs: &[Var]) -> Result<Vec<Var>> {
         let location = Location::caller();
-        self.own(&[value])?;
+        self.operands("grad", &[value], location)?;
         if self.elements(value) != 1 {
             let problem = format!("a gradient needs one number, not {}", ops::axes_text(self.shape(value)));
             return Err(Error::Shape { op: "grad", problem, location });
@@ -46,7 +46,7 @@ impl Tape {
     /// or by rows (batched reverse mode), whichever are fewer.
     #[track_caller]
     pub fn jacobian(&mut self, output: Var, input: Var) -> Result<Var> {
-        self.own(&[output, input])?;
+        self.operands("jacobian", &[output, input], Location::caller())?;
         let (m, d) = (self.elements(output), self.elements(input));
         let (out_shape, in_shape) = (self.shape(output).to_vec(), self.shape(input).to_vec());
         let shape: Vec<usize> = out_shape.iter().chain(&in_shape).copied().collect();

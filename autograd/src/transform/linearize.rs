@@ -18,7 +18,7 @@ pub struct Linear {
 impl Tape {
     /// Tangents of outputs for given tangents of inputs: J v. `None` is zero.
     ///
-    /// Each pair is a variable and its tangent, of the same shape and type.
+    /// Each pair is a variable and its tangent, of the same shape and type; tangents of one variable given in several pairs add up.
     ///
     /// ```
     /// use autograd::{DType, Machine, Plan, Request, Tape};
@@ -54,12 +54,18 @@ impl Tape {
                 );
                 return Err(Error::Shape { op: "jvp", problem, location });
             }
+            if !self.dtype(x).is_float() {
+                return Err(Error::DType { op: "jvp", found: self.dtype(x), expected: "f32 or f64", location });
+            }
         }
         let active = between(self, &inputs, outputs);
         let mut tangent: Vec<Option<Var>> =
             vec![None; active.len().max(inputs.iter().map(|x| x.index() + 1).max().unwrap_or(0))];
         for &(x, t) in tangents {
-            tangent[x.index()] = Some(t);
+            tangent[x.index()] = Some(match tangent[x.index()] {
+                Some(sum) => self.add(sum, t)?,
+                None => t,
+            });
         }
         for i in 0..active.len() {
             if !active[i] || tangent[i].is_some() {
