@@ -1,0 +1,126 @@
+//! The settings that are one word out of a list.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Declares an enum whose variants have names in configuration files.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Names in configuration files, in the order of the variants.
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
+            /// Name in configuration files.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+choice! {
+    /// Number format of training and prediction; data and metrics are `f64` always.
+    Dtype {
+        /// 32-bit floating point.
+        F32 = "f32",
+        /// 64-bit floating point.
+        F64 = "f64",
+    }
+}
+
+choice! {
+    /// Where the data come from.
+    Source {
+        /// The embedded toy regression ([`crate::data::toy`]).
+        Toy = "toy",
+        /// A UCI folder with its splits ([`crate::data::uci`]).
+        Uci = "uci",
+        /// A CSV file with a header ([`crate::data::csv_table`]).
+        Csv = "csv",
+    }
+}
+
+choice! {
+    /// Elementwise function between layers.
+    Activation {
+        /// `max(x, 0)`.
+        Relu = "relu",
+        /// `x` for `x > 0`, else `exp(x) - 1`.
+        Elu = "elu",
+        /// `tanh(x)`.
+        Tanh = "tanh",
+        /// `ln(1 + exp(x))`.
+        Softplus = "softplus",
+    }
+}
+
+choice! {
+    /// Architecture of the sampler of network weights (Uppal et al. 2023, section on the generator's architecture).
+    SamplerKind {
+        /// Multilayer perceptron on a latent vector.
+        Mlp = "mlp",
+        /// Matrix-multiplication network on a latent matrix.
+        MatMul = "mm",
+        /// Correlated matrix-multiplication network: a common trunk, one head for each slice of the weights.
+        Correlated = "cmmnn",
+    }
+}
+
+choice! {
+    /// Distribution of the targets given the network's output.
+    LikelihoodKind {
+        /// Normal with one homoscedastic standard deviation.
+        Gaussian = "gaussian",
+        /// Categorical with softmax probabilities.
+        Softmax = "softmax",
+    }
+}
+
+choice! {
+    /// Shape of the zero-mean normal prior of the network's weights.
+    PriorKind {
+        /// The same standard deviation for every weight.
+        Isotropic = "isotropic",
+        /// A layer's weights have `std / sqrt(fan-in)`, its biases `std`.
+        FanIn = "fan_in",
+    }
+}
+
+choice! {
+    /// How the entropy of the linearised sampler is computed in training.
+    EntropyMethod {
+        /// Log-determinant of the Gram matrix of the Jacobian.
+        Exact = "exact",
+        /// Lower bound from the smallest singular value.
+        Smallest = "smallest",
+        /// Upper bound from the largest singular value: a diagnostic, not an objective.
+        Largest = "largest",
+        /// Stochastic Lanczos quadrature.
+        Slq = "slq",
+        /// The published variant, kept for comparison.
+        Paper = "paper",
+    }
+}
+
+choice! {
+    /// Learning rate over the steps of a run.
+    Schedule {
+        /// The same at every step.
+        Constant = "constant",
+        /// From the full rate to 0 along half a cosine.
+        Cosine = "cosine",
+    }
+}

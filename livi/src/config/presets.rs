@@ -1,0 +1,133 @@
+//! Named configurations: each is the default with the settings of its table on top.
+
+use super::Config;
+use crate::{Error, Result};
+
+type Overrides = &'static [(&'static str, &'static str)];
+
+/// Toy regression, exact entropy (Uppal et al. 2023, toy regression experiment: network 1-7-10-1, sampler
+/// 60-105-105, 3 weight samples, 7,500 full-batch steps).
+const TOY: Overrides = &[
+    ("network.hidden", "[7, 10]"),
+    ("network.activation", "elu"),
+    ("sampler.latent", "[60]"),
+    ("sampler.hidden", "[105]"),
+    ("sampler.activation", "elu"),
+    ("sampler.sigma", "0.009"),
+    ("training.steps", "7500"),
+    ("training.samples", "3"),
+    ("training.learning_rate", "1.5e-3"),
+    ("training.noise_learning_rate", "8.3e-4"),
+];
+
+/// What stochastic Lanczos quadrature changes.
+const SLQ: Overrides = &[("entropy.method", "slq"), ("entropy.probes", "4"), ("entropy.steps", "20")];
+
+/// The published objective. There the mean log-likelihood of a batch of B rows stands against entropy / B and
+/// 8.5e-4 log-prior / B; multiplied by the N rows of the training set that is the log-likelihood of all rows
+/// with weights N / B and 8.5e-4 N / B, and B = N here.
+const PAPER: Overrides = &[
+    ("entropy.method", "paper"),
+    ("entropy.iterations", "5"),
+    ("training.entropy_weight", "1"),
+    ("training.prior_weight", "8.5e-4"),
+];
+
+/// What all UCI sets have in common.
+const UCI: Overrides = &[
+    ("data.source", "uci"),
+    ("data.validation_fraction", "0.1"),
+    ("network.hidden", "[50]"),
+    ("network.activation", "tanh"),
+    ("sampler.latent", "[20]"),
+    ("sampler.hidden", "[100]"),
+    ("sampler.sigma", "0.01"),
+    ("training.steps", "10000"),
+    ("training.batch_size", "256"),
+    ("training.samples", "5"),
+    ("training.learning_rate", "2e-3"),
+    ("training.noise_learning_rate", "2e-3"),
+    ("training.clip_norm", "0"),
+];
+
+/// UCI sets and what is particular to each.
+const UCI_SETS: &[(&str, Overrides)] = &[
+    ("bostonHousing", &[]),
+    ("concrete", &[]),
+    ("energy", &[]),
+    ("kin8nm", &[]),
+    ("power-plant", &[]),
+    ("protein-tertiary-structure", &[("network.hidden", "[100]")]),
+    ("wine-quality-red", &[]),
+];
+
+/// Names of all presets: `toy`, `toy-slq`, `toy-paper` and `uci-SET` for the seven UCI sets.
+pub fn names() -> Vec<String> {
+    let toys = ["toy", "toy-slq", "toy-paper"].map(String::from);
+    toys.into_iter().chain(uci_sets().map(|set| format!("uci-{set}"))).collect()
+}
+
+/// Names of the UCI sets that have a preset, in the order of their names.
+pub fn uci_sets() -> impl Iterator<Item = &'static str> {
+    UCI_SETS.iter().map(|(name, _)| *name)
+}
+
+pub(super) fn preset(name: &str) -> Result<Config> {
+    let mut config = Config::default();
+    match name {
+        "toy" => apply(&mut config, &[TOY])?,
+        "toy-slq" => apply(&mut config, &[TOY, SLQ])?,
+        "toy-paper" => apply(&mut config, &[TOY, PAPER])?,
+        _ => {
+            let set = name.strip_prefix("uci-").and_then(|name| UCI_SETS.iter().find(|set| set.0 == name));
+            let Some((set, particular)) = set else {
+                let names = names().join(", ");
+                let problem = format!("there is no preset `{name}`; the presets are {names}");
+                return Err(Error::Argument { name: "preset".into(), problem });
+            };
+            apply(&mut config, &[UCI, particular])?;
+            config.data.set = Some((*set).into());
+        }
+    }
+    Ok(config)
+}
+
+fn apply(config: &mut Config, tables: &[Overrides]) -> Result<()> {
+    tables.iter().copied().flatten().try_for_each(|(key, value)| config.set(&format!("{key}={value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_a_valid_configuration() {
+        assert_eq!(names().len(), 10);
+        for name in names() {
+            preset(&name).unwrap().validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_toy_preset_is_the_published_experiment() {
+        let toy = preset("toy").unwrap();
+        assert_eq!((toy.network.hidden, toy.sampler.latent, toy.sampler.hidden), (vec![7, 10], vec![60], vec![105]));
+        assert_eq!((toy.training.steps, toy.training.samples, toy.training.batch_size), (Some(7500), 3, 0));
+        assert_eq!((toy.training.learning_rate, toy.training.noise_learning_rate), (1.5e-3, 8.3e-4));
+        assert_eq!(toy.sampler.sigma, 0.009);
+    }
+
+    #[test]
+    fn protein_has_100_hidden_units_and_the_other_sets_50() {
+        for set in uci_sets() {
+            let expected = if set == "protein-tertiary-structure" { 100 } else { 50 };
+            assert_eq!(preset(&format!("uci-{set}")).unwrap().network.hidden, [expected], "{set}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_preset_lists_the_presets() {
+        let message = preset("uci-iris").unwrap_err().to_string();
+        assert!(message.contains("`uci-iris`") && message.contains("uci-concrete"), "{message}");
+    }
+}

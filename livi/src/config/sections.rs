@@ -1,0 +1,278 @@
+//! The sections of a configuration, their defaults and what each setting means.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::choices::{Activation, EntropyMethod, LikelihoodKind, PriorKind, SamplerKind, Schedule, Source};
+
+/// `[data]`: where rows come from and how they are divided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Kind of source. Default `toy`.
+    pub source: Source,
+    /// `csv`: the file. `uci`: the set's folder or a folder of sets; without it `$LIVI_DATA_DIR/uci`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// `uci`: name of the set, for instance `concrete`. Not needed where `path` is the set's own folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// `uci`: index of the train/test split, from 0. Default 0.
+    pub split: usize,
+    /// `csv`: names of the target columns; all other columns are inputs.
+    pub target: Vec<String>,
+    /// Part of the training rows held out for validation, in [0, 1); 0 holds out none. Default 0.
+    pub validation_fraction: f64,
+    /// `csv`: part of all rows held out for testing, in [0, 1); 0 holds out none. Default 0.1.
+    pub test_fraction: f64,
+    /// Seed of the random division into training, validation and (for `csv`) test rows, and of the noise of the
+    /// `toy` set. Default 0.
+    pub split_seed: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            source: Source::Toy,
+            path: None,
+            set: None,
+            split: 0,
+            target: Vec::new(),
+            validation_fraction: 0.0,
+            test_fraction: 0.1,
+            split_seed: 0,
+        }
+    }
+}
+
+/// `[network]`: the multilayer perceptron whose weights are inferred.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Widths of the hidden layers; empty for a linear model. Default `[50]`.
+    pub hidden: Vec<usize>,
+    /// Activation after each hidden layer. Default `relu`.
+    pub activation: Activation,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { hidden: vec![50], activation: Activation::Relu }
+    }
+}
+
+/// `[sampler]`: the map from latent noise to network weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplerConfig {
+    /// Architecture. Default `mlp`.
+    pub kind: SamplerKind,
+    /// Latent size: `[d]` for `mlp`, `[rows, columns]` for `mm` and `cmmnn`. Default `[60]`.
+    pub latent: Vec<usize>,
+    /// `mlp`: widths of the hidden layers (empty for an affine sampler). `mm`: `[rows, columns]` of every hidden
+    /// matrix. `cmmnn`: must be empty, heads size themselves. Default `[105]`.
+    pub hidden: Vec<usize>,
+    /// `mm`: number of hidden matrices. Default 1.
+    pub hidden_layers: usize,
+    /// `cmmnn`: `[rows, columns]` of the trunk's layers. Empty for other kinds. Default empty.
+    pub trunk: Vec<[usize; 2]>,
+    /// Activation between layers. Default `elu`.
+    pub activation: Activation,
+    /// Standard deviation sigma of the noise added to the sampler's output, > 0. Default 0.01.
+    pub sigma: f64,
+    /// Multiplier of the initial weights, > 0. Default 1.
+    pub init_scale: f64,
+}
+
+impl Default for SamplerConfig {
+    fn default() -> Self {
+        Self {
+            kind: SamplerKind::Mlp,
+            latent: vec![60],
+            hidden: vec![105],
+            hidden_layers: 1,
+            trunk: Vec::new(),
+            activation: Activation::Elu,
+            sigma: 0.01,
+            init_scale: 1.0,
+        }
+    }
+}
+
+/// `[likelihood]`: the distribution of targets given network outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LikelihoodConfig {
+    /// Family. Default `gaussian`.
+    pub kind: LikelihoodKind,
+    /// `gaussian`: noise standard deviation at the start, in units of the standardised targets, > 0. Default 1.
+    pub initial_noise_std: f64,
+    /// `gaussian`: whether the noise standard deviation is learned. Default true.
+    pub learn_noise: bool,
+}
+
+impl Default for LikelihoodConfig {
+    fn default() -> Self {
+        Self { kind: LikelihoodKind::Gaussian, initial_noise_std: 1.0, learn_noise: true }
+    }
+}
+
+/// `[prior]`: the zero-mean normal prior of the network's weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PriorConfig {
+    /// Shape. Default `isotropic`.
+    pub kind: PriorKind,
+    /// Standard deviation (for `fan_in` before division by the square root of the fan-in), > 0. Default 1.
+    pub std: f64,
+}
+
+impl Default for PriorConfig {
+    fn default() -> Self {
+        Self { kind: PriorKind::Isotropic, std: 1.0 }
+    }
+}
+
+/// `[entropy]`: the entropy term of the objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntropyConfig {
+    /// Method. Default `exact`.
+    pub method: EntropyMethod,
+    /// `slq`: random probes for each latent, at least 1. Default 1.
+    pub probes: usize,
+    /// `slq`: Krylov steps for each probe, at least 1. Default 10.
+    pub steps: usize,
+    /// `smallest`, `largest`, `paper`: iterations of the singular value solver at most, at least 1. Default 30.
+    pub iterations: usize,
+    /// `smallest`, `largest`, `slq`: relative residual at which iterations stop, in (0, 1). Default 1e-6.
+    pub tolerance: f64,
+}
+
+impl Default for EntropyConfig {
+    fn default() -> Self {
+        Self { method: EntropyMethod::Exact, probes: 1, steps: 10, iterations: 30, tolerance: 1e-6 }
+    }
+}
+
+/// `[training]`: the optimisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Optimiser steps in all, at least 1. Either this or `epochs`; setting one drops the other. Default 5000.
+    // Field-level defaults (`None`), lest the other one's absence bring back the default number of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Passes over the training rows, at least 1, instead of `steps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Rows a step; 0 for all rows. Default 0.
+    pub batch_size: usize,
+    /// Weight samples a step, at least 1. Default 3.
+    pub samples: usize,
+    /// Learning rate of the sampler, > 0. Default 1e-3.
+    pub learning_rate: f64,
+    /// Learning rate of the noise standard deviation (its logarithm), > 0. Default 1e-3.
+    pub noise_learning_rate: f64,
+    /// Whether Adam keeps the running maximum of its second moments (Reddi et al. 2018). Default true.
+    pub amsgrad: bool,
+    /// Learning rate over the run. Default `cosine`.
+    pub schedule: Schedule,
+    /// Largest Euclidean norm of the gradient; a longer one is scaled down to it; 0 for no clipping. Default 0.
+    pub clip_norm: f64,
+    /// Temperature of the tempered posterior `p(theta | D)^(1/T)`, > 0; 1 is Bayes, below 1 is colder. It
+    /// multiplies the entropy. Default 1.
+    pub temperature: f64,
+    /// Weight of the entropy in the objective, besides the temperature, >= 0. 1 is the evidence lower bound.
+    /// Default 1.
+    pub entropy_weight: f64,
+    /// Weight of the log-prior in the objective, >= 0. 1 is the evidence lower bound. Default 1.
+    pub prior_weight: f64,
+    /// Steps between checkpoints, at least 1. Default 500.
+    pub checkpoint_every: u64,
+    /// Steps between lines of the metrics file, at least 1. Default 50.
+    pub log_every: u64,
+    /// When to stop before the last step.
+    pub early_stopping: EarlyStoppingConfig,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            steps: Some(5000),
+            epochs: None,
+            batch_size: 0,
+            samples: 3,
+            learning_rate: 1e-3,
+            noise_learning_rate: 1e-3,
+            amsgrad: true,
+            schedule: Schedule::Cosine,
+            clip_norm: 0.0,
+            temperature: 1.0,
+            entropy_weight: 1.0,
+            prior_weight: 1.0,
+            checkpoint_every: 500,
+            log_every: 50,
+            early_stopping: EarlyStoppingConfig::default(),
+        }
+    }
+}
+
+impl TrainingConfig {
+    /// Rows in one step for a training part of `rows` rows: the batch size, or all rows where that is less.
+    pub fn batch_rows(&self, rows: usize) -> usize {
+        if self.batch_size == 0 { rows } else { self.batch_size.min(rows) }
+    }
+
+    /// Optimiser steps in all for a training part of `rows` rows; an epoch's last, incomplete batch counts.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut config = livi::config::Config::default();
+    /// config.set("training.epochs=3").unwrap();
+    /// config.set("training.batch_size=32").unwrap();
+    /// assert_eq!(config.training.total_steps(100), 3 * 4);
+    /// ```
+    pub fn total_steps(&self, rows: usize) -> u64 {
+        match (self.steps, self.epochs) {
+            (Some(steps), _) => steps,
+            (None, epochs) => {
+                let batches = rows.div_ceil(self.batch_rows(rows).max(1)) as u64;
+                epochs.unwrap_or(0).saturating_mul(batches)
+            }
+        }
+    }
+}
+
+/// `[training.early_stopping]`: stopping when the validation rows stop improving.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyStoppingConfig {
+    /// Evaluations without improvement before training stops; 0 trains to the end. Default 0.
+    pub patience_evaluations: u64,
+    /// Steps between evaluations on the validation rows, at least 1. Default 250.
+    pub evaluate_every: u64,
+}
+
+impl Default for EarlyStoppingConfig {
+    fn default() -> Self {
+        Self { patience_evaluations: 0, evaluate_every: 250 }
+    }
+}
+
+/// `[prediction]`: the mixture over weight samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictionConfig {
+    /// Weight samples in the mixture, at least 1. Default 200.
+    pub samples: usize,
+    /// Quantiles reported, ascending, in (0, 1). Default `[0.025, 0.5, 0.975]`.
+    pub quantiles: Vec<f64>,
+}
+
+impl Default for PredictionConfig {
+    fn default() -> Self {
+        Self { samples: 200, quantiles: vec![0.025, 0.5, 0.975] }
+    }
+}

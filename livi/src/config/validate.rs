@@ -1,0 +1,169 @@
+//! Ranges of the settings and how they must agree with each other.
+
+use super::choices::{LikelihoodKind, SamplerKind, Source};
+use super::{
+    Config, DataConfig, EntropyConfig, FORMAT_VERSION, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
+    SamplerConfig, TrainingConfig,
+};
+use crate::{Error, Result};
+
+pub(super) fn validate(config: &Config) -> Result<()> {
+    let version = config.format_version;
+    require(version == FORMAT_VERSION, "format_version", || {
+        format!("is {version}, this program reads version {FORMAT_VERSION}")
+    })?;
+    // Whole numbers of TOML are signed.
+    for (key, seed) in [("seed", config.seed), ("data.split_seed", config.data.split_seed)] {
+        require(i64::try_from(seed).is_ok(), key, || format!("is {seed}, expected at most {}", i64::MAX))?;
+    }
+    data(&config.data)?;
+    network(&config.network)?;
+    sampler(&config.sampler)?;
+    likelihood(&config.likelihood)?;
+    prior(&config.prior)?;
+    entropy(&config.entropy)?;
+    training(&config.training)?;
+    prediction(&config.prediction)?;
+    let patience = config.training.early_stopping.patience_evaluations;
+    require(
+        patience == 0 || config.data.validation_fraction > 0.0,
+        "training.early_stopping.patience_evaluations",
+        || format!("is {patience}, but `data.validation_fraction` is 0: there are no validation rows to watch"),
+    )?;
+    require(
+        config.likelihood.kind == LikelihoodKind::Gaussian || config.data.source == Source::Csv,
+        "likelihood.kind",
+        || format!("is `softmax`, but the targets of source `{}` are numbers, not classes", config.data.source),
+    )
+}
+
+fn data(data: &DataConfig) -> Result<()> {
+    part("data.validation_fraction", data.validation_fraction)?;
+    part("data.test_fraction", data.test_fraction)?;
+    let source = data.source;
+    let only = |given: bool, wanted: Source, key: &str| {
+        require(!given || source == wanted, key, || format!("is for source `{wanted}` only, the source is `{source}`"))
+    };
+    only(data.set.is_some(), Source::Uci, "data.set")?;
+    only(!data.target.is_empty(), Source::Csv, "data.target")?;
+    require(data.path.is_none() || source != Source::Toy, "data.path", || "is not for source `toy`".into())?;
+    match source {
+        Source::Toy => Ok(()),
+        Source::Uci => require(data.set.is_some() || data.path.is_some(), "data.set", || {
+            "is not set, expected the name of a UCI set (or `data.path` with its folder)".into()
+        }),
+        Source::Csv => {
+            require(data.path.is_some(), "data.path", || "is not set, expected a CSV file".into())?;
+            require(!data.target.is_empty(), "data.target", || "is empty, expected at least one column name".into())
+        }
+    }
+}
+
+fn network(network: &NetworkConfig) -> Result<()> {
+    sizes("network.hidden", &network.hidden)
+}
+
+fn sampler(sampler: &SamplerConfig) -> Result<()> {
+    positive("sampler.sigma", sampler.sigma)?;
+    positive("sampler.init_scale", sampler.init_scale)?;
+    sizes("sampler.latent", &sampler.latent)?;
+    sizes("sampler.hidden", &sampler.hidden)?;
+    for pair in &sampler.trunk {
+        sizes("sampler.trunk", pair)?;
+    }
+    let kind = sampler.kind;
+    let entries = |key: &str, found: usize, expected: usize, meaning: &str| {
+        require(found == expected, key, || format!("has {found} entries, kind `{kind}` expects {expected}: {meaning}"))
+    };
+    require(sampler.trunk.is_empty() == (kind != SamplerKind::Correlated), "sampler.trunk", || match kind {
+        SamplerKind::Correlated => "is empty, kind `cmmnn` expects at least one pair [rows, columns]".into(),
+        _ => format!("is for kind `cmmnn` only, the kind is `{kind}`; set it to []"),
+    })?;
+    match kind {
+        SamplerKind::Mlp => entries("sampler.latent", sampler.latent.len(), 1, "[d]"),
+        SamplerKind::MatMul => {
+            entries("sampler.latent", sampler.latent.len(), 2, "[rows, columns]")?;
+            require(sampler.hidden_layers > 0, "sampler.hidden_layers", || "is 0, expected at least 1".into())?;
+            entries("sampler.hidden", sampler.hidden.len(), 2, "[rows, columns]")
+        }
+        SamplerKind::Correlated => {
+            entries("sampler.latent", sampler.latent.len(), 2, "[rows, columns]")?;
+            entries("sampler.hidden", sampler.hidden.len(), 0, "its heads size themselves, set it to []")
+        }
+    }
+}
+
+fn likelihood(likelihood: &LikelihoodConfig) -> Result<()> {
+    positive("likelihood.initial_noise_std", likelihood.initial_noise_std)
+}
+
+fn prior(prior: &PriorConfig) -> Result<()> {
+    positive("prior.std", prior.std)
+}
+
+fn entropy(entropy: &EntropyConfig) -> Result<()> {
+    at_least_1("entropy.probes", entropy.probes as u64)?;
+    at_least_1("entropy.steps", entropy.steps as u64)?;
+    at_least_1("entropy.iterations", entropy.iterations as u64)?;
+    let tolerance = entropy.tolerance;
+    require(tolerance > 0.0 && tolerance < 1.0, "entropy.tolerance", || {
+        format!("is {tolerance}, expected a number between 0 and 1, both excluded")
+    })
+}
+
+fn training(training: &TrainingConfig) -> Result<()> {
+    match (training.steps, training.epochs) {
+        (Some(steps), None) => at_least_1("training.steps", steps)?,
+        (None, Some(epochs)) => at_least_1("training.epochs", epochs)?,
+        (Some(_), Some(_)) => {
+            require(false, "training.epochs", || "is set besides `training.steps`, expected one of them".into())?
+        }
+        (None, None) => {
+            require(false, "training.steps", || "is not set, nor is `training.epochs`, expected one of them".into())?
+        }
+    }
+    at_least_1("training.samples", training.samples as u64)?;
+    positive("training.learning_rate", training.learning_rate)?;
+    positive("training.noise_learning_rate", training.noise_learning_rate)?;
+    not_negative("training.clip_norm", training.clip_norm)?;
+    positive("training.temperature", training.temperature)?;
+    not_negative("training.entropy_weight", training.entropy_weight)?;
+    not_negative("training.prior_weight", training.prior_weight)?;
+    at_least_1("training.checkpoint_every", training.checkpoint_every)?;
+    at_least_1("training.log_every", training.log_every)?;
+    at_least_1("training.early_stopping.evaluate_every", training.early_stopping.evaluate_every)
+}
+
+fn prediction(prediction: &PredictionConfig) -> Result<()> {
+    at_least_1("prediction.samples", prediction.samples as u64)?;
+    let quantiles = &prediction.quantiles;
+    let inside = quantiles.iter().all(|&level| level > 0.0 && level < 1.0);
+    let ascending = quantiles.windows(2).all(|pair| pair[0] < pair[1]);
+    require(!quantiles.is_empty() && inside && ascending, "prediction.quantiles", || {
+        format!("is {quantiles:?}, expected ascending numbers between 0 and 1, both excluded")
+    })
+}
+
+fn require(holds: bool, key: &str, problem: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config { key: key.into(), problem: problem() }) }
+}
+
+fn positive(key: &str, value: f64) -> Result<()> {
+    require(value > 0.0 && value.is_finite(), key, || format!("is {value}, expected a finite number above 0"))
+}
+
+fn not_negative(key: &str, value: f64) -> Result<()> {
+    require(value >= 0.0 && value.is_finite(), key, || format!("is {value}, expected a finite number, 0 or above"))
+}
+
+fn part(key: &str, value: f64) -> Result<()> {
+    require((0.0..1.0).contains(&value), key, || format!("is {value}, expected a number from 0 to below 1"))
+}
+
+fn at_least_1(key: &str, value: u64) -> Result<()> {
+    require(value >= 1, key, || format!("is {value}, expected at least 1"))
+}
+
+fn sizes(key: &str, sizes: &[usize]) -> Result<()> {
+    require(sizes.iter().all(|&size| size > 0), key, || format!("is {sizes:?}, expected sizes of at least 1"))
+}

@@ -1,0 +1,263 @@
+//! Tables from and to CSV files with a header line.
+//!
+//! Fields are separated by commas, may be quoted, and are stripped of surrounding spaces. Every cell that is
+//! read must be a finite number. Errors name the line (from 1; the header is line 1) and the column by its name.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use super::Table;
+use crate::atomic::write_atomic_with;
+use crate::{Error, Result};
+
+/// Reads a table: the columns named in `targets` are outputs, in that order, all others are inputs, in the
+/// order of the file.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is empty, has no rows, a header with an
+/// empty or repeated name, a row of another length, or a cell that is no finite number; [`Error::File`] with
+/// the list of the columns there are when a target is missing; [`Error::Argument`] when `targets` is empty or
+/// repeats a name, or when no column is left for the inputs.
+///
+/// # Examples
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("houses.csv");
+/// std::fs::write(&path, "area,price,rooms\n50,200,2\n80,310,3\n").unwrap();
+/// let table = livi::data::csv_table::read_table(&path, &["price".to_string()]).unwrap();
+/// assert_eq!(table.input_names, ["area", "rooms"]);
+/// assert_eq!(table.x, [50.0, 2.0, 80.0, 3.0]);
+/// assert_eq!(table.y, [200.0, 310.0]);
+/// ```
+pub fn read_table(path: &Path, targets: &[String]) -> Result<Table> {
+    let refuse = |problem: String| Err(Error::Argument { name: "target".into(), problem });
+    if targets.is_empty() {
+        return refuse("no column is named, expected at least 1".into());
+    }
+    if let Some(repeated) = first_repeated(targets) {
+        return refuse(format!("column `{repeated}` is named twice"));
+    }
+    let mut reader = CsvReader::open(path)?;
+    let outputs = reader.places(targets, "target")?;
+    let inputs: Vec<usize> = (0..reader.header.len()).filter(|column| !outputs.contains(column)).collect();
+    if inputs.is_empty() {
+        return refuse(format!("every column of {} is a target, no input is left", path.display()));
+    }
+    let (mut x, mut y, mut rows) = (Vec::new(), Vec::new(), 0);
+    while let Some(row) = reader.next_row()? {
+        for (columns, block) in [(&inputs, &mut x), (&outputs, &mut y)] {
+            for &column in columns {
+                block.push(row.number(column)?);
+            }
+        }
+        rows += 1;
+    }
+    reader.require_rows(rows)?;
+    let input_names = inputs.iter().map(|&column| reader.header[column].clone()).collect();
+    Table::new(x, y, rows, input_names, targets.to_vec())
+}
+
+/// Reads the columns named in `input_names`, in that order, into a row-major block; returns it with the number
+/// of rows. Other columns are ignored, whatever they hold.
+///
+/// # Errors
+/// As for [`read_table`]; all the missing columns are listed together.
+///
+/// # Examples
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("new.csv");
+/// std::fs::write(&path, "rooms,note,area\n2,nice,50\n").unwrap();
+/// let names = ["area".to_string(), "rooms".to_string()];
+/// let (x, rows) = livi::data::csv_table::read_inputs(&path, &names).unwrap();
+/// assert_eq!((x, rows), (vec![50.0, 2.0], 1));
+/// ```
+pub fn read_inputs(path: &Path, input_names: &[String]) -> Result<(Vec<f64>, usize)> {
+    let mut reader = CsvReader::open(path)?;
+    let columns = reader.places(input_names, "input")?;
+    let (mut x, mut rows) = (Vec::new(), 0);
+    while let Some(row) = reader.next_row()? {
+        for &column in &columns {
+            x.push(row.number(column)?);
+        }
+        rows += 1;
+    }
+    reader.require_rows(rows)?;
+    Ok((x, rows))
+}
+
+/// Reads every column as numbers: the names, the row-major block and the number of rows.
+///
+/// # Errors
+/// As for [`read_table`].
+pub fn read_all(path: &Path) -> Result<(Vec<String>, Vec<f64>, usize)> {
+    let header = CsvReader::open(path)?.header;
+    let (values, rows) = read_inputs(path, &header)?;
+    Ok((header, values, rows))
+}
+
+/// Writes named columns of equal length as a CSV file, in one step: whoever opens `path` sees the old content
+/// or all of the new. Numbers are written so that reading them gives the same `f64` back.
+///
+/// # Errors
+/// [`Error::Argument`] when there is no column or the lengths differ; [`Error::Io`] when the file cannot be
+/// written; what was there then stands.
+///
+/// # Examples
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("predictions.csv");
+/// let columns = [("mean".to_string(), vec![1.5, -2.0]), ("std".to_string(), vec![0.1, 1e-9])];
+/// livi::data::csv_table::write_columns(&path, &columns).unwrap();
+/// assert_eq!(std::fs::read_to_string(&path).unwrap(), "mean,std\n1.5,0.1\n-2,1e-9\n");
+/// ```
+pub fn write_columns(path: &Path, columns: &[(String, Vec<f64>)]) -> Result<()> {
+    let refuse = |problem: String| Err(Error::Argument { name: "columns to write".into(), problem });
+    let Some((first_name, first)) = columns.first() else {
+        return refuse("there is none, expected at least 1".into());
+    };
+    if let Some((name, values)) = columns.iter().find(|(_, values)| values.len() != first.len()) {
+        let (found, expected) = (values.len(), first.len());
+        return refuse(format!("`{name}` has {found} rows, `{first_name}` has {expected}"));
+    }
+    write_atomic_with(path, |file| {
+        let mut writer = csv::Writer::from_writer(file);
+        writer.write_record(columns.iter().map(|(name, _)| name))?;
+        for row in 0..first.len() {
+            writer.write_record(columns.iter().map(|(_, values)| number_text(values[row])))?;
+        }
+        writer.flush()
+    })
+}
+
+/// The shortest text that reads back as the same number, with an exponent where digits would be mostly zeros.
+fn number_text(value: f64) -> String {
+    if value == 0.0 || (1e-5..1e16).contains(&value.abs()) { format!("{value}") } else { format!("{value:e}") }
+}
+
+/// A CSV file with a checked header, read row by row.
+struct CsvReader<'a> {
+    path: &'a Path,
+    header: Vec<String>,
+    reader: csv::Reader<Cursor<Vec<u8>>>,
+    record: csv::StringRecord,
+}
+
+/// The row last read, for turning its cells into numbers.
+struct Row<'a> {
+    path: &'a Path,
+    header: &'a [String],
+    record: &'a csv::StringRecord,
+    text: &'a [u8],
+}
+
+impl<'a> CsvReader<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let text = fs::read(path).map_err(|source| Error::Io { path: path.into(), action: "read", source })?;
+        // `flexible`: lengths are checked here, with a message of our own.
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(Cursor::new(text));
+        let header = match reader.headers() {
+            Ok(header) => header.iter().map(String::from).collect::<Vec<_>>(),
+            Err(error) => return Err(read_error(path, reader.get_ref().get_ref(), error)),
+        };
+        let refuse = |problem: String| Err(Error::File { path: path.into(), place: "line 1".into(), problem });
+        if header.is_empty() {
+            return refuse("the file is empty, expected a header line of column names".into());
+        }
+        if let Some(column) = header.iter().position(String::is_empty) {
+            return refuse(format!("column {} has no name in the header", column + 1));
+        }
+        if let Some(repeated) = first_repeated(&header) {
+            return refuse(format!("the header names column `{repeated}` twice"));
+        }
+        Ok(Self { path, header, reader, record: csv::StringRecord::new() })
+    }
+
+    /// Places of the named columns; an error lists all that are missing and all that there are.
+    fn places(&self, names: &[String], what: &str) -> Result<Vec<usize>> {
+        let place = |name: &String| self.header.iter().position(|column| column == name);
+        let missing: Vec<&String> = names.iter().filter(|name| place(name).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(names.iter().filter_map(place).collect());
+        }
+        let problem = format!(
+            "missing {what} column{} {}; the columns are {}",
+            if missing.len() == 1 { "" } else { "s" },
+            quoted_list(&missing),
+            quoted_list(&self.header.iter().collect::<Vec<_>>()),
+        );
+        Err(Error::File { path: self.path.into(), place: "header (line 1)".into(), problem })
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row<'_>>> {
+        let read = self.reader.read_record(&mut self.record);
+        let text = self.reader.get_ref().get_ref().as_slice();
+        if !read.map_err(|error| read_error(self.path, text, error))? {
+            return Ok(None);
+        }
+        let row = Row { path: self.path, header: &self.header, record: &self.record, text };
+        if row.record.len() != row.header.len() {
+            let (found, expected) = (row.record.len(), row.header.len());
+            let problem = format!("{found} cells, expected {expected} as in the header ({})", row.header.join(","));
+            return Err(Error::File { path: self.path.into(), place: format!("line {}", row.line()), problem });
+        }
+        Ok(Some(row))
+    }
+
+    fn require_rows(&self, rows: usize) -> Result<()> {
+        if rows > 0 {
+            return Ok(());
+        }
+        let problem = "there are no rows after the header".into();
+        Err(Error::File { path: self.path.into(), place: "line 2".into(), problem })
+    }
+}
+
+impl Row<'_> {
+    fn line(&self) -> usize {
+        self.record.position().map_or(1, |position| line_of(self.text, position))
+    }
+
+    fn number(&self, column: usize) -> Result<f64> {
+        let text = &self.record[column];
+        let problem = match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => return Ok(value),
+            Ok(_) => format!("found `{text}`, expected a finite number"),
+            Err(_) if text.is_empty() => "the cell is empty, expected a number".into(),
+            Err(_) => format!("found `{text}`, expected a number"),
+        };
+        let place = format!("line {}, column `{}`", self.line(), self.header[column]);
+        Err(Error::File { path: self.path.into(), place, problem })
+    }
+}
+
+fn first_repeated(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name)
+}
+
+fn quoted_list(names: &[&String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Line, from 1, on which a record starts. The reader's own count is that of the blank lines (and the second half
+/// of a Windows line end) before the record, so lines are counted up to the first byte that is none of them.
+fn line_of(text: &[u8], position: &csv::Position) -> usize {
+    let at = usize::try_from(position.byte()).map_or(text.len(), |byte| byte.min(text.len()));
+    let start = at + text[at..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    1 + text[..start].iter().filter(|&&byte| byte == b'\n').count()
+}
+
+fn read_error(path: &Path, text: &[u8], error: csv::Error) -> Error {
+    let line = error.position().map_or_else(|| "text".into(), |at| format!("line {}", line_of(text, at)));
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => Error::Io { path: path.into(), action: "read", source },
+        csv::ErrorKind::Utf8 { err, .. } => {
+            Error::File { path: path.into(), place: line, problem: format!("is not UTF-8 text: {err}") }
+        }
+        other => Error::File { path: path.into(), place: line, problem: format!("cannot be read as CSV: {other:?}") },
+    }
+}
+
+#[cfg(test)]
+mod tests;
