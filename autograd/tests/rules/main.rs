@@ -1,0 +1,10 @@
+//! Rules of all primitives against finite differences, adjoint identities and loops, in the interpreter: no plan, no executor.
+
+mod batching;
+mod conventions;
+mod first_order;
+mod higher_order;
+mod jacobian;
+#[path = "../reference/mod.rs"]
+mod reference;
+mod spd;
