@@ -1,6 +1,6 @@
 //! Repetition and reduction: expand <-> sum, and the maximum.
 
-use super::{axes_text, check_axes};
+use super::{axes_text, check_axes, check_shape};
 use crate::{Error, Node, Op, Result, Tape, Var};
 use std::panic::Location;
 
@@ -28,6 +28,7 @@ impl Tape {
     pub fn broadcast_to(&mut self, a: Var, shape: &[usize]) -> Result<Var> {
         let location = Location::caller();
         self.operands("broadcast_to", &[a], location)?;
+        check_shape("broadcast_to", shape, location)?;
         self.broadcast_at(a, shape, location)
     }
 

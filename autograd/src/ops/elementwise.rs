@@ -1,6 +1,6 @@
 //! Elementwise maps: the table of scalar functions and their derivatives, arithmetic, comparisons, selection.
 
-use super::{axes_text, broadcast_shape};
+use super::{axes_text, broadcast_shape, check_shape};
 use crate::op::{Binary, Unary};
 use crate::{Error, Node, Op, Result, Tape, Var};
 use std::panic::Location;
@@ -164,6 +164,7 @@ impl Tape {
                 location,
             })?;
         }
+        check_shape(op, &shape, location)?;
         vars.iter().map(|&v| self.broadcast_at(v, &shape, location)).collect()
     }
 }

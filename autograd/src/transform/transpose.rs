@@ -34,8 +34,10 @@ impl Linear {
         for (y, c) in live {
             if tape.shape(y) != tape.shape(c) || tape.dtype(y) != tape.dtype(c) {
                 return Err(wrong(format!(
-                    "a cotangent of shape {} for an output of shape {}",
+                    "a cotangent {} {} for an output {} {}",
+                    tape.dtype(c),
                     ops::axes_text(tape.shape(c)),
+                    tape.dtype(y),
                     ops::axes_text(tape.shape(y))
                 )));
             }
