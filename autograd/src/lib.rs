@@ -27,6 +27,7 @@
 
 mod dtype;
 mod error;
+mod exec;
 
 mod op;
 mod ops;
@@ -36,6 +37,9 @@ mod transform;
 
 pub use dtype::DType;
 pub use error::{Error, Result};
+pub use exec::{Element, Machine, PlanId};
+
+pub use plan::{Options, Plan, Request};
 
 pub use op::{Binary, Distribution, Op, Unary};
 

@@ -1,0 +1,129 @@
+//! The CPU: plans compiled to kernels over addresses, run by rayon's threads and faer's products.
+//!
+//! Everything that depends on shapes only - tiles, tasks, scratch memory, addresses - is settled when a plan is loaded; a run walks over kernels
+//! and allocates nothing. Work is cut by shape, never by the number of threads, so results are the same for any number.
+
+mod elementwise;
+mod factor;
+mod frame;
+mod index;
+mod math;
+mod noise;
+mod product;
+mod scalar;
+mod view;
+
+use super::memory::Block;
+use crate::plan::step::{Action, Buffer, Step};
+use crate::{Error, Result};
+use frame::{Frame, Kernel};
+use pulp::Arch;
+use rayon::ThreadPool;
+use view::Site;
+
+/// Kernels of one plan.
+pub(crate) struct Program {
+    kernels: Vec<Box<dyn Kernel>>,
+    parallel: bool,
+    scratch_bytes: usize,
+}
+
+/// Threads and their scratch memory.
+pub(crate) struct Cpu {
+    arch: Arch,
+    pool: Option<ThreadPool>,
+    scratch: Vec<Block>,
+}
+
+impl Program {
+    /// Compiles steps against the addresses of their buffers.
+    ///
+    /// # Safety
+    /// Each base must be the first byte of as much owned, 64-byte-aligned memory as its buffer needs, for as long as the program lives, and nobody
+    /// else may use that memory while the program runs.
+    pub(crate) unsafe fn new(steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<Self> {
+        let mut kernels = Vec::with_capacity(steps.len());
+        for step in steps {
+            kernels.push(compile(&Site { buffers, bases, step }, &step.action)?);
+        }
+        Ok(Self {
+            parallel: kernels.iter().any(|kernel| kernel.parallel()),
+            scratch_bytes: kernels.iter().map(|kernel| kernel.scratch_bytes()).max().unwrap_or(0),
+            kernels,
+        })
+    }
+}
+
+fn compile(site: &Site<'_>, action: &Action) -> Result<Box<dyn Kernel>> {
+    match action {
+        Action::Loop(body) => elementwise::compile(site, body),
+        Action::Product(product) => product::compile(site, product),
+        Action::Cholesky { a, factor } => factor::cholesky(site, a, factor),
+        Action::SolveFactor { factor, b, out } => factor::solve(site, factor, b, out),
+        Action::InverseFactor { factor, out } => factor::inverse(site, factor, out),
+        Action::LogDetFactor { factor, out } => factor::log_det(site, factor, out),
+        Action::Gather { x, index, out } => index::gather(site, x, index, out),
+        Action::ScatterAdd { u, index, out } => index::scatter_add(site, u, index, out),
+        Action::OneHot { index, out } => index::one_hot(site, index, out),
+        Action::IndexOffset { index, stride, out } => index::index_offset(site, index, *stride, out),
+        Action::Identity { out } => index::identity(site, out),
+        Action::Noise { distribution, stream, out } => noise::compile(site, *distribution, *stream, out),
+    }
+}
+
+impl Cpu {
+    /// A processor with so many threads; one means the caller's own.
+    pub(crate) fn new(threads: usize) -> Result<Self> {
+        let pool = match threads {
+            0 => {
+                return Err(Error::Argument {
+                    name: "threads",
+                    problem: "0 was given; at least one thread is needed".into(),
+                });
+            }
+            1 => None,
+            _ => {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|k| format!("autograd-{k}"))
+                    .build()
+                    .map_err(|error| Error::Argument { name: "threads", problem: error.to_string() })?;
+                Some(pool)
+            }
+        };
+        let scratch = (0..threads).map(|_| Block::zeroed(0)).collect();
+        Ok(Self { arch: Arch::new(), pool, scratch })
+    }
+
+    /// Makes ready for a program: scratch memory, and the products' own buffers on every thread.
+    pub(crate) fn prepare(&mut self, program: &Program) {
+        for block in &mut self.scratch {
+            if block.bytes() < program.scratch_bytes {
+                *block = Block::zeroed(program.scratch_bytes);
+            }
+        }
+        match &self.pool {
+            None => product::warm_up(),
+            Some(pool) => {
+                product::warm_up();
+                pool.broadcast(|_| product::warm_up());
+            }
+        }
+    }
+
+    /// Bytes of scratch memory.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        self.scratch.iter().map(Block::bytes).sum()
+    }
+
+    /// Runs a program that `prepare` saw.
+    pub(crate) fn run(&mut self, program: &Program, seed: u64, step: u64) -> Result<()> {
+        let pool = self.pool.as_ref().filter(|_| program.parallel);
+        let frame = Frame { arch: self.arch, seed, step, pooled: pool.is_some(), scratch: &self.scratch };
+        let run = || program.kernels.iter().try_for_each(|kernel| kernel.run(&frame));
+        match pool {
+            Some(pool) => pool.install(run),
+            None => run(),
+        }
+    }
+}

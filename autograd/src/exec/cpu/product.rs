@@ -1,0 +1,346 @@
+//! Batched matrix products with epilogues.
+
+use super::elementwise::{Entry, LoopKernel, LoopElement, build};
+use super::frame::{Frame, Kernel, Nothing};
+use super::scalar::Cast;
+use super::view::{Site, Window};
+use crate::plan::step::{Epilogue, Product, View};
+use crate::{DType, Result};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
+/// Floating-point operations of one task at least.
+const TASK: usize = 1 << 20;
+/// Rows of a block are a multiple of this, so that blocks begin where the inner kernels of the product do.
+const ROWS: usize = 96;
+/// Bytes of a block of the result that an epilogue works on while it is in cache.
+const BLOCK_BYTES: usize = 1 << 19;
+
+/// A (batch, rows, columns) matrix in memory.
+#[derive(Clone, Copy, Debug)]
+struct Matrix<T> {
+    pointer: *mut T,
+    batch: usize,
+    row: usize,
+    column: usize,
+}
+
+impl<T> Matrix<T> {
+    fn new(window: &Window) -> Self {
+        Self {
+            pointer: window.pointer.cast(),
+            batch: window.strides[0],
+            row: window.strides[1],
+            column: window.strides[2],
+        }
+    }
+
+    fn at(&self, batch: usize, row: usize, column: usize) -> *mut T {
+        self.pointer.wrapping_add(batch * self.batch + row * self.row + column * self.column)
+    }
+}
+
+/// Products, ready to run.
+struct ProductKernel<T> {
+    batch: usize,
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: Matrix<T>,
+    /// All products are summed into one result.
+    summed: bool,
+    accumulate: bool,
+    /// Both operands are one matrix and its transpose: only the lower triangle is computed.
+    symmetric: bool,
+    /// Rows of a block.
+    rows: usize,
+    /// Batch entries of a task.
+    entries: usize,
+    spread: bool,
+    epilogue: Option<Box<Finish<T>>>,
+}
+
+/// The epilogue for a full block and for the last one.
+struct Finish<T> {
+    full: LoopKernel<T>,
+    last: LoopKernel<T>,
+}
+
+// SAFETY: addresses in blocks that the machine owns; a run has exclusive access to the machine and its tasks write disjoint rows or batch entries.
+unsafe impl<T: Send> Send for ProductKernel<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for ProductKernel<T> {}
+
+/// Types that matrices have.
+pub(crate) trait Field: LoopElement + faer::traits::ComplexField
+where
+    f32: Cast<Self>,
+    f64: Cast<Self>,
+    u32: Cast<Self>,
+{
+}
+impl Field for f32 {}
+impl Field for f64 {}
+
+/// Compiles a product.
+pub(crate) fn compile(site: &Site<'_>, product: &Product) -> Result<Box<dyn Kernel>> {
+    match product.out.dtype {
+        DType::F32 => typed::<f32>(site, product),
+        DType::F64 => typed::<f64>(site, product),
+        DType::U32 => Err(site.error("a product of integers".into())),
+    }
+}
+
+fn typed<T: Field>(site: &Site<'_>, product: &Product) -> Result<Box<dyn Kernel>>
+where
+    f32: Cast<T>,
+    f64: Cast<T>,
+    u32: Cast<T>,
+{
+    let (a, b) = (site.window(&product.a)?, site.window(&product.b)?);
+    let summed = product.out.strides.first() == Some(&0) && product.out.shape.first().is_some_and(|&batch| batch > 1);
+    let out = site.output(&product.out, |axis| axis == 0 && summed)?;
+    let [batch, m, k] = site.rank::<3>(&a, "the left operand")?;
+    let [_, _, n] = site.rank::<3>(&b, "the right operand")?;
+    site.expect_shape(&b, &[batch, k, n], "the right operand")?;
+    site.expect_shape(&out, &[batch, m, n], "the product")?;
+    for window in [&a, &b, &out] {
+        site.expect_dtype(window, T::DTYPE, "the product's own type")?;
+    }
+    if out.overlaps(&a) || out.overlaps(&b) {
+        return Err(site.error("the product lies on top of one of its operands".into()));
+    }
+    if batch * m * n == 0 {
+        return Ok(Box::new(Nothing));
+    }
+    let symmetric = m == n
+        && m > 1
+        && !product.accumulate
+        && a.pointer == b.pointer
+        && (batch == 1 || a.strides[0] == b.strides[0])
+        && a.strides[1] == b.strides[2]
+        && (k == 1 || a.strides[2] == b.strides[1]);
+
+    let flops = 2 * m * n * k.max(1);
+    let has_epilogue = product.epilogue.is_some();
+    let rows = if flops < 4 * TASK && !has_epilogue {
+        m
+    } else {
+        let by_work = TASK.div_ceil((2 * n * k.max(1)).max(1));
+        let by_size = if has_epilogue { BLOCK_BYTES / (n * size_of::<T>()) } else { m.div_ceil(4) };
+        let rows = if symmetric { by_work } else { by_work.max(by_size) };
+        rows.next_multiple_of(ROWS).min(m)
+    };
+    let blocks = m.div_ceil(rows);
+    let entries = if summed || blocks > 1 { 1 } else { TASK.div_ceil(flops).min(batch) };
+    let epilogue = match &product.epilogue {
+        None => None,
+        Some(epilogue) => {
+            let last = m - (blocks - 1) * rows;
+            Some(Box::new(Finish {
+                full: finish(site, product, epilogue, rows, summed)?,
+                last: finish(site, product, epilogue, last, summed)?,
+            }))
+        }
+    };
+    Ok(Box::new(ProductKernel::<T> {
+        batch,
+        m,
+        k,
+        n,
+        a: Matrix::new(&a),
+        b: Matrix::new(&b),
+        out: Matrix::new(&out),
+        summed,
+        accumulate: product.accumulate,
+        symmetric,
+        rows,
+        entries,
+        spread: flops * batch >= 2 * TASK && (blocks > 1 || (!summed && batch > entries)),
+        epilogue,
+    }))
+}
+
+/// Compiles the epilogue for blocks of so many rows.
+fn finish<T: Field>(
+    site: &Site<'_>,
+    product: &Product,
+    epilogue: &Epilogue,
+    rows: usize,
+    summed: bool,
+) -> Result<LoopKernel<T>>
+where
+    f32: Cast<T>,
+    f64: Cast<T>,
+    u32: Cast<T>,
+{
+    let [_, m, n] = <[usize; 3]>::try_from(product.out.shape.as_slice()).unwrap_or([1, 1, 1]);
+    let batch = if summed { 1 } else { product.out.shape[0] };
+    let entry = |view: &View, written: bool| -> Result<Entry> {
+        let mut whole = if written { site.output(view, |_| false)? } else { site.window(view)? };
+        if summed {
+            whole.shape[0] = 1;
+        }
+        site.expect_shape(&whole, &[batch, m, n], "a view of the epilogue")?;
+        let mut window = whole.clone();
+        window.shape = vec![rows, n];
+        window.strides = whole.strides[1..].to_vec();
+        let outer = [if batch == 1 { 0 } else { whole.strides[0] }, whole.strides[1]];
+        Ok(Entry { window, whole, outer })
+    };
+    let mut loads = vec![entry(&product.out, false)?];
+    for view in &epilogue.loads {
+        loads.push(entry(view, false)?);
+    }
+    let mut stores = Vec::with_capacity(epilogue.stores.len());
+    for (value, view) in &epilogue.stores {
+        stores.push((*value, entry(view, true)?, None));
+    }
+    build(site, &[rows, n], loads, &epilogue.code, stores)
+}
+
+impl<T: Field> Kernel for ProductKernel<T>
+where
+    f32: Cast<T>,
+    f64: Cast<T>,
+    u32: Cast<T>,
+{
+    fn run(&self, frame: &Frame<'_>) -> Result<()> {
+        let blocks = self.m.div_ceil(self.rows);
+        let groups = if self.summed { 1 } else { self.batch.div_ceil(self.entries) };
+        frame.for_each(groups * blocks, self.spread, |task| {
+            let (group, block) = (task / blocks, task % blocks);
+            let first = group * self.entries;
+            let last = if self.summed { 1 } else { (first + self.entries).min(self.batch) };
+            for entry in first..last {
+                self.block(frame, entry, block);
+            }
+        });
+        if self.symmetric && blocks > 1 {
+            frame.for_each(if self.summed { 1 } else { self.batch }, self.spread, |entry| self.mirror(entry));
+            if self.epilogue.is_some() {
+                for entry in 0..if self.summed { 1 } else { self.batch } {
+                    for block in 0..blocks {
+                        self.finish(frame, entry, block);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn parallel(&self) -> bool {
+        self.spread
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        self.epilogue.as_ref().map_or(0, |epilogue| epilogue.full.scratch_bytes().max(epilogue.last.scratch_bytes()))
+    }
+}
+
+impl<T: Field> ProductKernel<T>
+where
+    f32: Cast<T>,
+    f64: Cast<T>,
+    u32: Cast<T>,
+{
+    /// Computes a block of rows of one result.
+    fn block(&self, frame: &Frame<'_>, entry: usize, block: usize) {
+        let first = block * self.rows;
+        let rows = self.rows.min(self.m - first);
+        let blocks = self.m.div_ceil(self.rows);
+        let columns = if self.symmetric { first + rows } else { self.n };
+        let products = if self.summed { 0..self.batch } else { entry..entry + 1 };
+        for (position, product) in products.enumerate() {
+            let add = self.accumulate || position > 0;
+            self.multiply(product, first, rows, columns, add);
+        }
+        if self.symmetric && blocks > 1 {
+            return;
+        }
+        if self.symmetric {
+            self.mirror(entry);
+        }
+        self.finish(frame, entry, block);
+    }
+
+    /// Runs the epilogue on a block of rows.
+    fn finish(&self, frame: &Frame<'_>, entry: usize, block: usize) {
+        if let Some(epilogue) = &self.epilogue {
+            let first = block * self.rows;
+            let kernel = if first + self.rows <= self.m { &epilogue.full } else { &epilogue.last };
+            kernel.run_shifted(frame, [entry, first]);
+        }
+    }
+
+    fn multiply(&self, entry: usize, first: usize, rows: usize, columns: usize, add: bool) {
+        let accum = if add { Accum::Add } else { Accum::Replace };
+        // SAFETY: the views were checked when the kernel was compiled; the result overlaps neither operand nor another task's rows.
+        let (out, a, b) = unsafe {
+            (
+                MatMut::from_raw_parts_mut(
+                    self.out.at(entry, first, 0),
+                    rows,
+                    columns,
+                    self.out.row as isize,
+                    self.out.column as isize,
+                ),
+                MatRef::from_raw_parts(
+                    self.a.at(entry, first, 0).cast_const(),
+                    rows,
+                    self.k,
+                    self.a.row as isize,
+                    self.a.column as isize,
+                ),
+                MatRef::from_raw_parts(
+                    self.b.at(entry, 0, 0).cast_const(),
+                    self.k,
+                    columns,
+                    self.b.row as isize,
+                    self.b.column as isize,
+                ),
+            )
+        };
+        matmul(out, accum, a, b, T::ONE, Par::Seq);
+    }
+
+    /// Copies the lower triangle of a result to the upper one, by blocks that stay in cache.
+    fn mirror(&self, entry: usize) {
+        const SIDE: usize = 32;
+        for top in (0..self.m).step_by(SIDE) {
+            for left in (0..=top).step_by(SIDE) {
+                for row in top..(top + SIDE).min(self.m) {
+                    for column in left..(left + SIDE).min(row) {
+                        // SAFETY: both lie inside of the checked view; one task mirrors an entry.
+                        unsafe { *self.out.at(entry, column, row) = *self.out.at(entry, row, column) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies matrices just large enough that the product's library allocates the calling thread's packing buffers, once and for all.
+pub(crate) fn warm_up() {
+    const N: usize = 32;
+    let (a, b) = ([0.0_f64; N * N], [0.0_f32; N * N]);
+    let (mut c, mut d) = (a, b);
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut c, N, N),
+        Accum::Replace,
+        MatRef::from_row_major_slice(&a, N, N),
+        MatRef::from_row_major_slice(&a, N, N),
+        1.0,
+        Par::Seq,
+    );
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut d, N, N),
+        Accum::Replace,
+        MatRef::from_row_major_slice(&b, N, N),
+        MatRef::from_row_major_slice(&b, N, N),
+        1.0,
+        Par::Seq,
+    );
+}
