@@ -19,11 +19,7 @@ pub const TEMPORARY_PREFIX: &str = ".livi-tmp-";
 /// Turns an operating system's error into [`Error::Io`] for `path`; `action` is a verb phrase such as `read`.
 pub(crate) fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_path_buf();
-    move |source| Error::Io {
-        path,
-        action,
-        source,
-    }
+    move |source| Error::Io { path, action, source }
 }
 
 /// Writes `bytes` to `path`, replacing what was there in one step.
@@ -57,37 +53,28 @@ pub fn write_atomic_with(
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
-    let temporary = temporary_beside(path, "")?;
+    let temporary = temporary_beside(path)?;
     let mut buffered = BufWriter::with_capacity(1 << 18, temporary.as_file());
-    write(&mut buffered)
-        .and_then(|()| buffered.flush())
-        .map_err(io_error(path, "write"))?;
+    write(&mut buffered).and_then(|()| buffered.flush()).map_err(io_error(path, "write"))?;
     drop(buffered);
     publish(temporary, path)
 }
 
-/// An empty temporary file in the folder of `path`, removed again when dropped; its name ends in `suffix`.
-pub(crate) fn temporary_beside(path: &Path, suffix: &str) -> Result<NamedTempFile> {
+/// An empty temporary file in the folder of `path`, removed again when dropped.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX).suffix(suffix);
+    builder.prefix(TEMPORARY_PREFIX);
     // A temporary file is private by default; the published file should have the usual permissions, which
     // are these less the process's umask.
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-        .tempfile_in(folder_of(path))
-        .map_err(io_error(path, "create"))
+    builder.tempfile_in(folder_of(path)).map_err(io_error(path, "create"))
 }
 
 /// Flushes `temporary` to the disk and renames it to `path`.
-pub(crate) fn publish(temporary: NamedTempFile, path: &Path) -> Result<()> {
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(io_error(path, "flush to disk"))?;
-    temporary
-        .persist(path)
-        .map_err(|error| io_error(path, "rename")(error.error))?;
+fn publish(temporary: NamedTempFile, path: &Path) -> Result<()> {
+    temporary.as_file().sync_all().map_err(io_error(path, "flush to disk"))?;
+    temporary.persist(path).map_err(|error| io_error(path, "rename")(error.error))?;
     sync_folder(folder_of(path))
 }
 
@@ -101,11 +88,7 @@ pub fn remove_stale_temporaries(folder: &Path) -> Result<usize> {
     let mut removed = 0;
     for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
         let entry = entry.map_err(io_error(folder, "list"))?;
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(TEMPORARY_PREFIX)
-        {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
             fs::remove_file(entry.path()).map_err(io_error(&entry.path(), "remove"))?;
             removed += 1;
         }
@@ -124,9 +107,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Flushes a folder's entries to the disk, so that a rename survives a power failure.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|file| file.sync_all())
-        .map_err(io_error(folder, "flush to disk"))
+    File::open(folder).and_then(|file| file.sync_all()).map_err(io_error(folder, "flush to disk"))
 }
 
 /// Elsewhere folders cannot be opened as files; the rename alone must do.
@@ -187,12 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ordinary"), "x").unwrap();
         write_atomic(folder.path().join("atomic"), "x").unwrap();
-        let mode = |name: &str| {
-            fs::metadata(folder.path().join(name))
-                .unwrap()
-                .permissions()
-                .mode()
-        };
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode("atomic"), mode("ordinary"));
     }
 }

@@ -104,11 +104,7 @@ pub struct NamedTensor {
 impl NamedTensor {
     /// A tensor of these parts; lengths are checked when it is written.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, data: TensorData) -> Self {
-        Self {
-            name: name.into(),
-            shape: shape.into(),
-            data,
-        }
+        Self { name: name.into(), shape: shape.into(), data }
     }
 }
 
@@ -155,11 +151,7 @@ pub fn write_tensors(
         if tensor.data.len() != expected {
             return Err(Error::Argument {
                 name: format!("tensor `{}`", tensor.name),
-                problem: format!(
-                    "has {} elements, its shape {:?} needs {expected}",
-                    tensor.data.len(),
-                    tensor.shape
-                ),
+                problem: format!("has {} elements, its shape {:?} needs {expected}", tensor.data.len(), tensor.shape),
             });
         }
         pending.push(PendingTensor {
@@ -179,21 +171,14 @@ pub(crate) fn write_pending(
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
     // Wider types first keeps every tensor aligned; the header is padded to eight bytes for the same reason.
-    tensors.sort_by(|a, b| {
-        b.dtype
-            .bitsize()
-            .cmp(&a.dtype.bitsize())
-            .then(a.name.cmp(b.name))
-    });
+    tensors.sort_by(|a, b| b.dtype.bitsize().cmp(&a.dtype.bitsize()).then(a.name.cmp(b.name)));
     let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name).collect();
     names.sort_unstable();
     for (index, name) in names.iter().enumerate() {
         if *name == "__metadata__" || (index > 0 && names[index - 1] == *name) {
             return Err(Error::Argument {
                 name: format!("tensor `{name}`"),
-                problem:
-                    "this name is reserved or used twice; every tensor needs a name of its own"
-                        .into(),
+                problem: "this name is reserved or used twice; every tensor needs a name of its own".into(),
             });
         }
     }
@@ -201,22 +186,13 @@ pub(crate) fn write_pending(
     let mut infos = Vec::with_capacity(tensors.len());
     for tensor in &tensors {
         let end = offset + tensor.shape.iter().product::<usize>() * tensor.dtype.bitsize() / 8;
-        let info = TensorInfo {
-            dtype: tensor.dtype,
-            shape: tensor.shape.clone(),
-            data_offsets: (offset, end),
-        };
+        let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets: (offset, end) };
         infos.push((tensor.name.to_string(), info));
         offset = end;
     }
-    let in_header = |problem: String| Error::File {
-        path: path.to_path_buf(),
-        place: "header".into(),
-        problem,
-    };
+    let in_header = |problem: String| Error::File { path: path.to_path_buf(), place: "header".into(), problem };
     let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-    let header =
-        Metadata::new(Some(metadata), infos).map_err(|error| in_header(error.to_string()))?;
+    let header = Metadata::new(Some(metadata), infos).map_err(|error| in_header(error.to_string()))?;
     // A JSON value keeps its keys sorted, a hash map does not: this makes the bytes reproducible.
     let mut header = serde_json::to_value(&header)
         .map(|value| value.to_string().into_bytes())
@@ -225,9 +201,7 @@ pub(crate) fn write_pending(
     write_atomic_with(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        tensors
-            .iter()
-            .try_for_each(|tensor| file.write_all(&(tensor.bytes)()))
+        tensors.iter().try_for_each(|tensor| file.write_all(&(tensor.bytes)()))
     })
 }
 
@@ -259,37 +233,15 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<TensorFile> {
     let content = SafeTensors::deserialize(&bytes).map_err(foreign)?;
     let mut tensors = BTreeMap::new();
     for (name, view) in content.tensors() {
-        let data =
-            TensorData::from_little_endian_bytes(view.dtype(), view.data()).ok_or_else(|| {
-                Error::File {
-                    path: path.to_path_buf(),
-                    place: format!("tensor `{name}`"),
-                    problem: format!(
-                        "has element type {}, expected one of F32, F64, I64, U64",
-                        view.dtype()
-                    ),
-                }
-            })?;
-        tensors.insert(
-            name.clone(),
-            NamedTensor {
-                name,
-                shape: view.shape().to_vec(),
-                data,
-            },
-        );
+        let data = TensorData::from_little_endian_bytes(view.dtype(), view.data()).ok_or_else(|| Error::File {
+            path: path.to_path_buf(),
+            place: format!("tensor `{name}`"),
+            problem: format!("has element type {}, expected one of F32, F64, I64, U64", view.dtype()),
+        })?;
+        tensors.insert(name.clone(), NamedTensor { name, shape: view.shape().to_vec(), data });
     }
-    let metadata = header
-        .metadata()
-        .clone()
-        .unwrap_or_default()
-        .into_iter()
-        .collect();
-    Ok(TensorFile {
-        path: path.to_path_buf(),
-        tensors,
-        metadata,
-    })
+    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    Ok(TensorFile { path: path.to_path_buf(), tensors, metadata })
 }
 
 impl TensorFile {
@@ -315,10 +267,7 @@ impl TensorFile {
     pub fn metadata_value(&self, key: &str) -> Result<&str> {
         self.metadata.get(key).map(String::as_str).ok_or_else(|| {
             let present: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
-            self.problem(
-                format!("metadata `{key}`"),
-                format!("is missing; there are {}", listed(&present)),
-            )
+            self.problem(format!("metadata `{key}`"), format!("is missing; there are {}", listed(&present)))
         })
     }
 
@@ -329,10 +278,7 @@ impl TensorFile {
     pub fn get(&self, name: &str) -> Result<&NamedTensor> {
         self.tensors.get(name).ok_or_else(|| {
             let present: Vec<&str> = self.names().collect();
-            self.problem(
-                format!("tensor `{name}`"),
-                format!("is missing; there are {}", listed(&present)),
-            )
+            self.problem(format!("tensor `{name}`"), format!("is missing; there are {}", listed(&present)))
         })
     }
 
@@ -393,11 +339,7 @@ impl TensorFile {
 
     /// An [`Error::File`] about this file, for callers with checks of their own.
     pub fn problem(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
-        Error::File {
-            path: self.path.clone(),
-            place: place.into(),
-            problem: problem.into(),
-        }
+        Error::File { path: self.path.clone(), place: place.into(), problem: problem.into() }
     }
 
     fn of_shape(&self, name: &str, shape: &[usize]) -> Result<&NamedTensor> {
@@ -410,19 +352,13 @@ impl TensorFile {
     }
 
     fn wrong_type(&self, name: &str, expected: &str, found: &TensorData) -> Error {
-        let problem = format!(
-            "has element type {}, expected {expected}",
-            found.dtype_name()
-        );
+        let problem = format!("has element type {}, expected {expected}", found.dtype_name());
         self.problem(format!("tensor `{name}`"), problem)
     }
 }
 
 /// The bytes of `values` one after another, each as `to_bytes` gives it.
-pub(crate) fn little_endian_bytes<T: Copy, const N: usize>(
-    values: &[T],
-    to_bytes: fn(T) -> [u8; N],
-) -> Vec<u8> {
+pub(crate) fn little_endian_bytes<T: Copy, const N: usize>(values: &[T], to_bytes: fn(T) -> [u8; N]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * N);
     for &value in values {
         bytes.extend_from_slice(&to_bytes(value));
@@ -435,11 +371,7 @@ fn listed(names: &[&str]) -> String {
     if names.is_empty() {
         return "none at all".into();
     }
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

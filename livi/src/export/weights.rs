@@ -10,9 +10,7 @@ use std::path::Path;
 
 use safetensors::tensor::Dtype;
 
-use super::safetensors_io::{
-    BytesLater, PendingTensor, TensorData, little_endian_bytes, read_tensors, write_pending,
-};
+use super::safetensors_io::{BytesLater, PendingTensor, TensorData, little_endian_bytes, read_tensors, write_pending};
 use crate::{Error, Result};
 
 /// Value of the metadata key `kind` in files written by [`export_samples`].
@@ -74,10 +72,7 @@ pub struct WeightSamples {
 
 /// Number of weights m of a layout.
 fn weight_count(layout: &[(String, Vec<usize>)]) -> usize {
-    layout
-        .iter()
-        .map(|(_, shape)| shape.iter().product::<usize>())
-        .sum()
+    layout.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
 }
 
 /// Writes `count` weight samples to `path`, replacing an older file in one step.
@@ -147,21 +142,12 @@ pub fn export_samples<'a>(
                 }),
             ),
         };
-        let shape = std::iter::once(count)
-            .chain(shape.iter().copied())
-            .collect();
-        pending.push(PendingTensor {
-            name,
-            shape,
-            dtype,
-            bytes,
-        });
+        let shape = std::iter::once(count).chain(shape.iter().copied()).collect();
+        pending.push(PendingTensor { name, shape, dtype, bytes });
         start = end;
     }
-    let layout_json = serde_json::to_string(layout).map_err(|error| Error::Argument {
-        name: "layout".into(),
-        problem: error.to_string(),
-    })?;
+    let layout_json = serde_json::to_string(layout)
+        .map_err(|error| Error::Argument { name: "layout".into(), problem: error.to_string() })?;
     let metadata = BTreeMap::from([
         ("kind".to_string(), KIND.to_string()),
         ("format_version".to_string(), FORMAT_VERSION.to_string()),
@@ -175,10 +161,7 @@ pub fn export_samples<'a>(
 
 /// The given columns of a row-major matrix with `width` columns, row after row.
 fn columns_of<T: Copy>(values: &[T], width: usize, columns: std::ops::Range<usize>) -> Vec<T> {
-    values
-        .chunks_exact(width)
-        .flat_map(|row| row[columns.clone()].iter().copied())
-        .collect()
+    values.chunks_exact(width).flat_map(|row| row[columns.clone()].iter().copied()).collect()
 }
 
 /// Reads weight samples written by [`export_samples`].
@@ -190,58 +173,30 @@ pub fn read_samples(path: impl AsRef<Path>) -> Result<WeightSamples> {
     let file = read_tensors(path)?;
     let expect = |key: &str, expected: &str| match file.metadata_value(key)? {
         found if found == expected => Ok(()),
-        found => Err(file.problem(
-            format!("metadata `{key}`"),
-            format!("is `{found}`, expected `{expected}`"),
-        )),
+        found => Err(file.problem(format!("metadata `{key}`"), format!("is `{found}`, expected `{expected}`"))),
     };
     expect("kind", KIND)?;
     expect("format_version", FORMAT_VERSION)?;
-    let unreadable = |key: &str, expected: &str| {
-        file.problem(format!("metadata `{key}`"), format!("is not {expected}"))
-    };
-    let count: usize = file
-        .metadata_value("count")?
-        .parse()
-        .map_err(|_| unreadable("count", "a number of samples"))?;
-    let seed = file
-        .metadata_value("seed")?
-        .parse()
-        .map_err(|_| unreadable("seed", "a whole number"))?;
+    let unreadable =
+        |key: &str, expected: &str| file.problem(format!("metadata `{key}`"), format!("is not {expected}"));
+    let count: usize = file.metadata_value("count")?.parse().map_err(|_| unreadable("count", "a number of samples"))?;
+    let seed = file.metadata_value("seed")?.parse().map_err(|_| unreadable("seed", "a whole number"))?;
     let layout: Vec<(String, Vec<usize>)> = serde_json::from_str(file.metadata_value("layout")?)
         .map_err(|_| unreadable("layout", "a list of layer names and shapes"))?;
-    let shape_of = |shape: &[usize]| -> Vec<usize> {
-        std::iter::once(count)
-            .chain(shape.iter().copied())
-            .collect()
-    };
+    let shape_of = |shape: &[usize]| -> Vec<usize> { std::iter::once(count).chain(shape.iter().copied()).collect() };
     let double = match layout.first() {
         Some((name, _)) => matches!(file.get(name)?.data, TensorData::F64(_)),
         None => return Err(unreadable("layout", "a list with at least one layer")),
     };
     let values = if double {
-        let layers: Result<Vec<&[f64]>> = layout
-            .iter()
-            .map(|(name, shape)| file.f64(name, &shape_of(shape)))
-            .collect();
+        let layers: Result<Vec<&[f64]>> = layout.iter().map(|(name, shape)| file.f64(name, &shape_of(shape))).collect();
         TensorData::F64(side_by_side(&layers?, count))
     } else {
-        let layers: Result<Vec<&[f32]>> = layout
-            .iter()
-            .map(|(name, shape)| file.f32(name, &shape_of(shape)))
-            .collect();
+        let layers: Result<Vec<&[f32]>> = layout.iter().map(|(name, shape)| file.f32(name, &shape_of(shape))).collect();
         TensorData::F32(side_by_side(&layers?, count))
     };
-    let description = SampleDescription {
-        config: file.metadata_value("config")?.to_string(),
-        seed,
-    };
-    Ok(WeightSamples {
-        layout,
-        count,
-        values,
-        description,
-    })
+    let description = SampleDescription { config: file.metadata_value("config")?.to_string(), seed };
+    Ok(WeightSamples { layout, count, values, description })
 }
 
 /// Joins matrices of `rows` rows each along their columns.

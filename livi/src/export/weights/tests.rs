@@ -4,18 +4,11 @@ use std::path::PathBuf;
 
 fn layout() -> Vec<(String, Vec<usize>)> {
     // The name order (bias before weight) differs from the order in theta on purpose.
-    vec![
-        ("0.weight".into(), vec![3, 2]),
-        ("0.bias".into(), vec![3]),
-        ("2.weight".into(), vec![1, 3]),
-    ]
+    vec![("0.weight".into(), vec![3, 2]), ("0.bias".into(), vec![3]), ("2.weight".into(), vec![1, 3])]
 }
 
 fn description() -> SampleDescription {
-    SampleDescription {
-        config: "[network]\nhidden = [3]\n".into(),
-        seed: u64::MAX,
-    }
+    SampleDescription { config: "[network]\nhidden = [3]\n".into(), seed: u64::MAX }
 }
 
 fn written(count: usize) -> (tempfile::TempDir, PathBuf, Vec<f64>) {
@@ -43,10 +36,7 @@ fn every_layer_is_its_slice_of_every_sample() {
         for output in 0..3 {
             assert_eq!(bias[sample * 3 + output], theta[6 + output]);
             for input in 0..2 {
-                assert_eq!(
-                    weight[(sample * 3 + output) * 2 + input],
-                    theta[output * 2 + input]
-                );
+                assert_eq!(weight[(sample * 3 + output) * 2 + input], theta[output * 2 + input]);
             }
         }
     }
@@ -68,27 +58,15 @@ fn single_precision_samples_stay_single_precision() {
     let path = folder.path().join("samples.safetensors");
     let samples: Vec<f32> = (0..24).map(|i| 0.1 * i as f32).collect();
     export_samples(&path, &layout(), samples.as_slice(), 2, &description()).unwrap();
-    assert_eq!(
-        read_samples(&path).unwrap().values,
-        TensorData::F32(samples)
-    );
+    assert_eq!(read_samples(&path).unwrap().values, TensorData::F32(samples));
 }
 
 #[test]
 fn a_layout_that_does_not_add_up_to_the_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
-    let message = message(export_samples(
-        &path,
-        &layout(),
-        [0.0; 26].as_slice(),
-        2,
-        &description(),
-    ));
-    assert!(
-        message.contains("26") && message.contains("2 samples x 12 weights"),
-        "{message}"
-    );
+    let message = message(export_samples(&path, &layout(), [0.0; 26].as_slice(), 2, &description()));
+    assert!(message.contains("26") && message.contains("2 samples x 12 weights"), "{message}");
     assert!(!path.exists());
 }
 
@@ -96,13 +74,7 @@ fn a_layout_that_does_not_add_up_to_the_weights_is_refused() {
 fn no_samples_at_all_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let empty: &[f32] = &[];
-    let message = message(export_samples(
-        folder.path().join("x"),
-        &layout(),
-        empty,
-        0,
-        &description(),
-    ));
+    let message = message(export_samples(folder.path().join("x"), &layout(), empty, 0, &description()));
     assert!(message.contains("at least one"), "{message}");
 }
 
@@ -113,29 +85,16 @@ fn a_safetensors_file_that_is_no_weight_sample_is_refused() {
     let metadata = BTreeMap::from([("kind".to_string(), "something".to_string())]);
     write_tensors(&path, &[], &metadata).unwrap();
     let message = message(read_samples(&path));
-    assert!(
-        message.contains("`something`") && message.contains(KIND),
-        "{message}"
-    );
+    assert!(message.contains("`something`") && message.contains(KIND), "{message}");
 }
 
 #[test]
 fn a_layer_of_another_shape_than_the_layout_says_is_refused() {
     let (_folder, path, _) = written(2);
     let file = read_tensors(&path).unwrap();
-    let mut tensors: Vec<NamedTensor> = file
-        .names()
-        .map(|name| file.get(name).unwrap().clone())
-        .collect();
-    tensors
-        .iter_mut()
-        .find(|tensor| tensor.name == "0.weight")
-        .unwrap()
-        .shape = vec![2, 2, 3];
+    let mut tensors: Vec<NamedTensor> = file.names().map(|name| file.get(name).unwrap().clone()).collect();
+    tensors.iter_mut().find(|tensor| tensor.name == "0.weight").unwrap().shape = vec![2, 2, 3];
     write_tensors(&path, &tensors, file.metadata()).unwrap();
     let message = message(read_samples(&path));
-    assert!(
-        message.contains("`0.weight`") && message.contains("[2, 2, 3]"),
-        "{message}"
-    );
+    assert!(message.contains("`0.weight`") && message.contains("[2, 2, 3]"), "{message}");
 }
