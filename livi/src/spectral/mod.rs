@@ -7,9 +7,38 @@
 //! f64; random vectors are arguments, so that the caller holds the seed; results do not depend on the number of threads.
 
 mod arguments;
+pub mod bounds;
+mod cg;
+mod golub_kahan;
 mod kernels;
 mod linear_map;
+mod lobpcg;
+mod paper_variant;
+mod power;
+mod probes;
+mod quadrature;
 mod real;
+mod slq;
+mod small_svd;
+mod smallest;
+#[cfg(test)]
+mod test_maps;
+mod trace;
+mod triplet;
 
+pub use cg::{CgOptions, CgReport, conjugate_gradients};
+pub use golub_kahan::GolubKahan;
 pub use linear_map::{Counted, DenseMap, LinearMap, Products};
+pub use lobpcg::{SmallestOptions, lobpcg};
+pub use paper_variant::{PAPER_STEPS, paper_half_log_det, paper_smallest};
+pub use power::power_iteration;
+pub use probes::{fill_gaussian, fill_rademacher, orthonormal_probes};
+pub use quadrature::Quadrature;
 pub use real::Real;
+pub use slq::{
+    ProbeBracket, ProbeKind, ProbeSolves, SlqOptions, SlqReport, stochastic_lanczos_quadrature,
+    stochastic_lanczos_quadrature_in,
+};
+pub use smallest::{krylov_largest, krylov_smallest};
+pub use trace::{TraceEstimate, frobenius_squared, hutchinson_trace, mean_and_standard_error};
+pub use triplet::SingularTriplet;

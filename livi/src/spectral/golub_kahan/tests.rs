@@ -1,0 +1,298 @@
+use super::super::DenseMap;
+use super::super::kernels::dot;
+use super::super::test_maps::{dense_half_log, gallery, map_of, matrix_with, normals, singular_values};
+use super::*;
+use crate::Error;
+
+fn process<T: Real>(matrix: &[f64], rows: usize, cols: usize, steps: usize, seed: u64) -> GolubKahan<T> {
+    let mut process = GolubKahan::new(rows, cols, 1, steps).unwrap();
+    process.run(&mut map_of::<T>(matrix, rows, cols), 1, &normals::<T>(1, cols, seed)).unwrap();
+    process
+}
+
+/// Largest distance of the Gram matrix of the rows from the identity.
+fn gram_defect<T: Real>(vectors: &[T], length: usize) -> f64 {
+    let mut largest = 0.0_f64;
+    for (i, x) in vectors.chunks_exact(length).enumerate() {
+        for (j, y) in vectors.chunks_exact(length).enumerate().take(i + 1) {
+            largest = largest.max((dot(x, y) - f64::from(i == j)).abs());
+        }
+    }
+    largest
+}
+
+/// Largest entry of `J V - U B` and `J^T U - V B^T`, over the largest singular value.
+fn recurrence_defect<T: Real>(matrix: &[f64], rows: usize, cols: usize, process: &GolubKahan<T>) -> f64 {
+    let mut map = map_of::<f64>(matrix, rows, cols);
+    let wide = |block: &[T]| -> Vec<f64> { block.iter().map(|entry| entry.to_f64()).collect() };
+    let (left, right) = (wide(process.left(0)), wide(process.right(0)));
+    let (alpha, beta) = (process.alpha(0), process.beta(0));
+    let mut largest = 0.0_f64;
+    for index in 0..alpha.len() {
+        let mut image = vec![0.0; rows];
+        map.apply(1, &right[index * cols..(index + 1) * cols], &mut image).unwrap();
+        for row in 0..rows {
+            let previous = if index > 0 { beta[index - 1] * left[(index - 1) * rows + row] } else { 0.0 };
+            largest = largest.max((image[row] - alpha[index] * left[index * rows + row] - previous).abs());
+        }
+        let mut image = vec![0.0; cols];
+        map.apply_transpose(1, &left[index * rows..(index + 1) * rows], &mut image).unwrap();
+        for col in 0..cols {
+            let next = right.get((index + 1) * cols + col).map_or(0.0, |entry| beta[index] * entry);
+            largest = largest.max((image[col] - alpha[index] * right[index * cols + col] - next).abs());
+        }
+    }
+    largest / singular_values(matrix, rows, cols)[0].max(f64::MIN_POSITIVE)
+}
+
+#[test]
+fn the_two_recurrences_hold_to_rounding_in_double_precision() {
+    for (name, rows, cols, matrix) in gallery() {
+        let defect = recurrence_defect(&matrix, rows, cols, &process::<f64>(&matrix, rows, cols, 100, 1));
+        assert!(defect < 1e-14, "{name}: {defect:e}");
+    }
+}
+
+#[test]
+fn the_two_recurrences_hold_to_rounding_in_single_precision() {
+    for (name, rows, cols, matrix) in gallery() {
+        let defect = recurrence_defect(&matrix, rows, cols, &process::<f32>(&matrix, rows, cols, 100, 1));
+        assert!(defect < 3e-6, "{name}: {defect:e}");
+    }
+}
+
+#[test]
+fn vectors_stay_orthonormal_to_rounding_in_single_precision_on_an_ill_conditioned_map() {
+    let values: Vec<f64> = (0..100).map(|i| 10.0_f64.powf(-6.0 * i as f64 / 99.0)).collect();
+    let matrix = matrix_with(&values, 150, 100, 2);
+    let process = process::<f32>(&matrix, 150, 100, 100, 3);
+    assert!(process.depth(0) >= 60, "{}", process.depth(0));
+    assert!(gram_defect(process.left(0), 150) < 1e-6);
+    assert!(gram_defect(process.right(0), 100) < 1e-6);
+}
+
+#[test]
+fn singular_values_far_under_the_square_root_of_rounding_survive_in_single_precision() {
+    // Squared in f32, anything under 3e-4 of the largest would drown.
+    let values: Vec<f64> = (0..20).map(|i| 10.0_f64.powf(-5.0 * i as f64 / 19.0)).collect();
+    let rounded: Vec<f64> = matrix_with(&values, 30, 20, 4).iter().map(|&entry| f64::from(entry as f32)).collect();
+    let exact = singular_values(&rounded, 30, 20);
+    let mut process = process::<f32>(&rounded, 30, 20, 20, 5);
+    assert_eq!(process.depth(0), 20);
+    for (value, exact) in process.ritz_values(0).unwrap().iter().zip(&exact) {
+        assert!((value - exact).abs() < 5e-7 * exact.max(0.2), "{value:e} {exact:e}");
+    }
+    assert!((process.ritz_values(0).unwrap()[19] / exact[19] - 1.0).abs() < 0.02);
+}
+
+#[test]
+fn full_depth_gives_all_singular_values() {
+    for (name, rows, cols, matrix) in gallery() {
+        let mut process = process::<f64>(&matrix, rows, cols, 100, 6);
+        let exact = singular_values(&matrix, rows, cols);
+        for value in process.ritz_values(0).unwrap() {
+            let nearest = exact.iter().map(|exact| (exact - value).abs()).fold(f64::INFINITY, f64::min);
+            assert!(nearest < 1e-13 * exact[0].max(1.0), "{name}: {value:e} is off by {nearest:e}");
+        }
+        if name == "random" {
+            assert_eq!(process.ritz_values(0).unwrap().len(), cols);
+        }
+    }
+}
+
+#[test]
+fn ritz_values_never_exceed_the_singular_values_of_the_same_rank() {
+    for (name, rows, cols, matrix) in gallery() {
+        let exact = singular_values(&matrix, rows, cols);
+        for steps in [1, 3, 7] {
+            let mut process = process::<f64>(&matrix, rows, cols, steps, 7);
+            for (rank, value) in process.ritz_values(0).unwrap().into_iter().enumerate() {
+                assert!(value <= exact[rank] + 1e-13 * exact[0], "{name} {rank}: {value} {}", exact[rank]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_in_an_invariant_subspace_stops_when_that_is_exhausted() {
+    let mut diagonal = vec![0.0; 36];
+    for index in 0..6 {
+        diagonal[index * 7] = 1.0 + index as f64;
+    }
+    let mut map = map_of::<f64>(&diagonal, 6, 6);
+    let mut process = GolubKahan::new(6, 6, 1, 6).unwrap();
+    let start = [0.0, 1.0, 0.0, 0.0, -1.0, 0.0];
+    process.run(&mut map, 1, &start).unwrap();
+    assert_eq!(process.depth(0), 2);
+    assert!(process.is_invariant(0));
+    // Half the weight on the singular value 2, half on 5.
+    let exact = 0.5 * (2.0_f64.hypot(0.1).ln() + 5.0_f64.hypot(0.1).ln());
+    assert!((process.gauss(0, 6).unwrap().half_log(0.1) - exact).abs() < 1e-15);
+    assert!((process.gauss_radau(0, 6).unwrap().half_log(0.1) - exact).abs() < 1e-15);
+}
+
+#[test]
+fn a_start_in_an_invariant_subspace_of_a_dense_map_is_exact_whether_or_not_rounding_hides_it() {
+    let (rows, cols) = (30, 20);
+    let values: Vec<f64> = (1..=20).map(|i| i as f64 / 10.0).collect();
+    let matrix = matrix_with(&values, rows, cols, 8);
+    // J^T J to the fourth on any vector would not lie in a small subspace: build one from the right singular vectors.
+    let dense = faer::Mat::from_fn(rows, cols, |row, col| matrix[row * cols + col]);
+    let svd = dense.thin_svd().unwrap();
+    let start: Vec<f64> = (0..cols).map(|row| svd.V()[(row, 3)] + 2.0 * svd.V()[(row, 11)]).collect();
+    let exact = 0.2 * svd.S()[3].hypot(1e-3).ln() + 0.8 * svd.S()[11].hypot(1e-3).ln();
+    for steps in [2, 10, 20] {
+        let mut process = GolubKahan::new(rows, cols, 1, steps).unwrap();
+        process.run(&mut map_of::<f64>(&matrix, rows, cols), 1, &start).unwrap();
+        assert!((process.gauss(0, steps).unwrap().half_log(1e-3) - exact).abs() < 1e-12);
+        assert!((process.gauss_radau(0, steps).unwrap().half_log(1e-3) - exact).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_start_in_the_null_space_sees_the_singular_value_zero_only() {
+    let mut map = DenseMap::new(2, 3, vec![1.0_f64, 0.0, 0.0, 0.0, 1.0, 0.0]).unwrap();
+    let mut process = GolubKahan::new(2, 3, 1, 2).unwrap();
+    process.run(&mut map, 1, &[0.0, 0.0, 3.0]).unwrap();
+    assert_eq!((process.depth(0), process.is_invariant(0)), (0, true));
+    assert_eq!(process.gauss(0, 2).unwrap().half_log(0.5), 0.5_f64.ln());
+    assert_eq!(process.gauss_radau(0, 2).unwrap().half_log(0.5), 0.5_f64.ln());
+    let (mut solution, mut image) = ([0.0; 3], [9.0; 2]);
+    process.solve(0, 0.5, &mut solution, &mut image).unwrap();
+    assert!((solution[2] - 12.0).abs() < 1e-14 && image == [0.0; 2]);
+}
+
+#[test]
+fn with_fewer_rows_than_columns_the_process_ends_after_as_many_steps_as_rows() {
+    let matrix = normals::<f64>(1, 4 * 9, 9);
+    let mut process = process::<f64>(&matrix, 4, 9, 9, 10);
+    assert_eq!((process.depth(0), process.is_invariant(0)), (4, true));
+    assert_eq!(process.products(), Products { apply: 4, apply_transpose: 4 });
+    let start = normals::<f64>(1, 9, 10);
+    let unit: Vec<f64> = start.iter().map(|entry| entry / norm(&start)).collect();
+    let exact = dense_half_log(&matrix, 4, 9, 0.01, &unit);
+    assert!((process.gauss(0, 4).unwrap().half_log(0.01) - exact).abs() < 1e-12);
+}
+
+#[test]
+fn probes_in_lockstep_give_bit_for_bit_what_each_gives_alone() {
+    let (_, rows, cols, matrix) = gallery().swap_remove(0);
+    let starts = normals::<f32>(3, cols, 11);
+    let mut together = GolubKahan::new(rows, cols, 3, 10).unwrap();
+    together.run(&mut map_of::<f32>(&matrix, rows, cols), 3, &starts).unwrap();
+    for index in 0..3 {
+        let mut alone = GolubKahan::new(rows, cols, 1, 10).unwrap();
+        let start = &starts[index * cols..(index + 1) * cols];
+        alone.run(&mut map_of::<f32>(&matrix, rows, cols), 1, start).unwrap();
+        assert_eq!(together.alpha(index), alone.alpha(0));
+        assert_eq!(together.beta(index), alone.beta(0));
+        assert_eq!(together.left(index), alone.left(0));
+        assert_eq!(together.right(index), alone.right(0));
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (rows, cols) = (900, 700);
+    let matrix = normals::<f64>(rows, cols, 12);
+    let starts = normals::<f32>(4, cols, 13);
+    let coefficients = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut process = GolubKahan::new(rows, cols, 4, 15).unwrap();
+        pool.install(|| process.run(&mut map_of::<f32>(&matrix, rows, cols), 4, &starts)).unwrap();
+        // The last steps are large enough for several threads.
+        assert!(15 * (rows + cols) * 4 >= PARALLEL_THRESHOLD);
+        (0..4).flat_map(|index| [process.alpha(index), process.beta(index)].concat()).collect::<Vec<f64>>()
+    };
+    let one = coefficients(1);
+    assert_eq!(one, coefficients(2));
+    assert_eq!(one, coefficients(5));
+}
+
+#[test]
+fn a_probe_that_stops_early_leaves_the_others_undisturbed() {
+    let (_, rows, cols, matrix) = gallery().swap_remove(0);
+    // A column of zeros makes the last unit vector a null vector.
+    let mut matrix = matrix;
+    for row in 0..rows {
+        matrix[row * cols + cols - 1] = 0.0;
+    }
+    let mut starts = vec![0.0; cols];
+    starts[cols - 1] = 1.0;
+    starts.extend(normals::<f64>(1, cols, 14));
+    let mut together = GolubKahan::new(rows, cols, 2, 8).unwrap();
+    together.run(&mut map_of::<f64>(&matrix, rows, cols), 2, &starts).unwrap();
+    let alone = process::<f64>(&matrix, rows, cols, 8, 14);
+    assert_eq!(together.depth(0), 0);
+    assert_eq!(together.alpha(1), alone.alpha(0));
+}
+
+#[test]
+fn memory_that_was_used_before_gives_the_same_as_fresh_memory() {
+    let (_, rows, cols, matrix) = gallery().swap_remove(1);
+    let mut used = GolubKahan::new(rows, cols, 2, 6).unwrap();
+    used.run(&mut map_of::<f64>(&matrix, rows, cols), 2, &normals::<f64>(2, cols, 15)).unwrap();
+    used.gauss(0, 6).unwrap();
+    used.run(&mut map_of::<f64>(&matrix, rows, cols), 1, &normals::<f64>(1, cols, 16)).unwrap();
+    let mut fresh = process::<f64>(&matrix, rows, cols, 6, 16);
+    assert_eq!(used.count(), 1);
+    assert_eq!(used.gauss(0, 6).unwrap(), fresh.gauss(0, 6).unwrap());
+}
+
+#[test]
+fn a_map_may_apply_another_matrix_to_each_row_of_the_block() {
+    /// Row i of a block meets map i.
+    struct PerRow(Vec<DenseMap<f64>>);
+    impl LinearMap<f64> for PerRow {
+        fn rows(&self) -> usize {
+            5
+        }
+        fn cols(&self) -> usize {
+            4
+        }
+        fn apply(&mut self, _: usize, vectors: &[f64], out: &mut [f64]) -> Result<()> {
+            let rows = vectors.chunks(4).zip(out.chunks_mut(5));
+            self.0.iter_mut().zip(rows).try_for_each(|(map, (v, out))| map.apply(1, v, out))
+        }
+        fn apply_transpose(&mut self, _: usize, vectors: &[f64], out: &mut [f64]) -> Result<()> {
+            let rows = vectors.chunks(5).zip(out.chunks_mut(4));
+            self.0.iter_mut().zip(rows).try_for_each(|(map, (v, out))| map.apply_transpose(1, v, out))
+        }
+    }
+    let matrices = [normals::<f64>(5, 4, 17), normals::<f64>(5, 4, 18)];
+    let mut maps = PerRow(matrices.iter().map(|matrix| map_of(matrix, 5, 4)).collect());
+    let mut process = GolubKahan::new(5, 4, 2, 4).unwrap();
+    process.run(&mut maps, 2, &normals::<f64>(2, 4, 19)).unwrap();
+    for (index, matrix) in matrices.iter().enumerate() {
+        let exact = singular_values(matrix, 5, 4);
+        for (value, exact) in process.ritz_values(index).unwrap().iter().zip(exact) {
+            assert!((value - exact).abs() < 1e-13);
+        }
+    }
+}
+
+#[test]
+fn bad_starts_and_sizes_are_refused_by_name() {
+    let mut map = map_of::<f64>(&[1.0, 0.0, 0.0, 1.0], 2, 2);
+    let mut process = GolubKahan::<f64>::new(2, 2, 1, 2).unwrap();
+    let mut message = |count: usize, starts: &[f64]| process.run(&mut map, count, starts).unwrap_err().to_string();
+    assert_eq!(message(1, &[0.0, 0.0]), "start vectors: row 0 has norm 0, expected a positive finite norm");
+    assert_eq!(message(1, &[1.0]), "start vectors: has 1 numbers, expected 1 x 2 = 2");
+    assert_eq!(message(1, &[1.0, f64::NAN]), "start vectors: holds a number that is not finite");
+    assert_eq!(message(2, &[1.0; 4]), "count: is 2, the memory is for at most 1");
+    assert_eq!(message(0, &[]), "count: is 0, expected at least 1");
+    assert!(GolubKahan::<f64>::new(2, 2, 1, 0).is_err());
+    assert!(GolubKahan::<f64>::new(usize::MAX / 2, usize::MAX / 2, 8, 100).is_err());
+    let mut other = map_of::<f64>(&[1.0; 6], 3, 2);
+    assert_eq!(
+        process.run(&mut other, 1, &[1.0, 1.0]).unwrap_err().to_string(),
+        "linear map: is 3 x 2, the memory is for 2 x 2"
+    );
+}
+
+#[test]
+fn a_product_that_overflows_is_a_numerical_error() {
+    let mut map = DenseMap::new(1, 1, vec![f64::INFINITY]).unwrap();
+    let mut process = GolubKahan::new(1, 1, 1, 1).unwrap();
+    assert!(matches!(process.run(&mut map, 1, &[1.0]), Err(Error::Numerical { .. })));
+}
