@@ -42,19 +42,19 @@ pub(super) fn place(
             placed.storages.push(Storage { dtype, elements, var: Some(var) });
             placed.storages.len() - 1
         });
-        let mut from = View { dtype, ..place };
-        if let Some(&now) = moved.get(&from.buffer.0) {
-            from.buffer = BufferId(now);
-        }
-        if share && placed.take_over(from.buffer.0, leaf, &from) {
-            moved.insert(from.buffer.0, leaf);
+        let storage = place.buffer.0;
+        if share && !moved.contains_key(&storage) && placed.take_over(storage, leaf, &place) {
+            moved.insert(storage, leaf);
             continue;
         }
-        let to = View::whole(BufferId(leaf), &from.shape, dtype);
-        final_copies.push(step(copy(&Source::View(from), &to), program.items[value].origin));
+        let to = View::whole(BufferId(leaf), &place.shape, dtype);
+        final_copies.push((place, to, program.items[value].origin));
     }
     let Placed { mut steps, storages } = placed;
-    steps.extend(final_copies);
+    for (mut from, to, origin) in final_copies {
+        from.buffer = moved.get(&from.buffer.0).map_or(from.buffer, |&leaf| BufferId(leaf));
+        steps.push(step(copy(&Source::View(from), &to), origin));
+    }
     Placed { steps, storages }
 }
 

@@ -1,1 +1,6 @@
-//! Tests of plans.
+//! Tests of plans against the meaning of their tapes.
+
+mod generate;
+mod interpret;
+mod naive;
+mod properties;
