@@ -1,0 +1,73 @@
+//! The model that a configuration describes: network, likelihood, prior and sampler.
+
+use crate::config::{Config, LikelihoodKind, PriorKind, SamplerKind};
+use crate::network::Mlp;
+use crate::prior::Prior;
+use crate::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Sampler};
+use crate::{Error, Result};
+
+/// Everything that does not change while training.
+pub struct Model {
+    /// The network whose weights are inferred.
+    pub network: Mlp,
+    /// The sampler of its weights; its outputs are exactly the network's weights.
+    pub sampler: Box<dyn Sampler>,
+    /// The prior.
+    pub prior: Prior,
+    /// The likelihood's family.
+    pub likelihood: LikelihoodKind,
+    /// Standard deviation of the noise on theta.
+    pub sigma: f64,
+}
+
+impl Model {
+    /// The model for data with this many inputs and outputs (classes for a softmax likelihood).
+    ///
+    /// # Errors
+    /// A configuration whose sizes do not fit together, named by key.
+    pub fn new(config: &Config, inputs: usize, outputs: usize) -> Result<Self> {
+        let widths: Vec<usize> =
+            std::iter::once(inputs).chain(config.network.hidden.iter().copied()).chain([outputs]).collect();
+        let network = Mlp::new(&widths, config.network.activation)?;
+        let prior = match config.prior.kind {
+            PriorKind::Isotropic => Prior::Isotropic { std: config.prior.std },
+            PriorKind::FanIn => Prior::FanIn { std: config.prior.std },
+        };
+        let sampler = sampler(config, &network)?;
+        Ok(Self { network, sampler, prior, likelihood: config.likelihood.kind, sigma: config.sampler.sigma })
+    }
+}
+
+fn sampler(config: &Config, network: &Mlp) -> Result<Box<dyn Sampler>> {
+    let own = &config.sampler;
+    let m = network.layout().len();
+    let pair = |key: &str, value: &[usize]| match *value {
+        [rows, columns] => Ok([rows, columns]),
+        _ => Err(Error::Config {
+            key: format!("sampler.{key}"),
+            problem: format!("found {value:?}, expected [rows, columns] for a {} sampler", own.kind.name()),
+        }),
+    };
+    Ok(match own.kind {
+        SamplerKind::Mlp => {
+            let [latents] = *own.latent else {
+                let problem = format!("found {:?}, expected one number [d] for an mlp sampler", own.latent);
+                return Err(Error::Config { key: "sampler.latent".into(), problem });
+            };
+            Box::new(MlpSampler::new(latents, &own.hidden, m, own.activation)?)
+        }
+        SamplerKind::MatMul => {
+            let (latent, hidden) = (pair("latent", &own.latent)?, pair("hidden", &own.hidden)?);
+            let between = own.hidden_layers.saturating_sub(1);
+            Box::new(MatMulSampler::sized(latent, hidden, between, m, own.activation)?)
+        }
+        SamplerKind::Correlated => {
+            let noise = pair("latent", &own.latent)?;
+            // One head for each layer of the network: its weight and bias together.
+            let parts: Vec<usize> =
+                network.layout().entries().chunks(2).map(|layer| layer.iter().map(|e| e.range.len()).sum()).collect();
+            let hidden = own.trunk.last().copied().unwrap_or([0, 0]);
+            Box::new(CorrelatedSampler::sized(noise, &own.trunk, hidden, 0, &parts, own.activation)?)
+        }
+    })
+}

@@ -1,0 +1,215 @@
+//! A fitted posterior: the trained sampler, ready to draw weights and predict.
+
+use crate::Result;
+use crate::config::{Dtype, LikelihoodKind};
+use crate::data::Standardiser;
+use crate::model::Model;
+use crate::sampler::Parameter;
+use crate::train::{Encoded, dtype_of, split};
+use autograd::{DType, Distribution, Machine, Plan, PlanId, Request, Tape, Var};
+
+/// Elements of a network's widest activation in one chunk of prediction, so that memory stays small whatever the data.
+const CHUNK_ELEMENTS: usize = 1 << 20;
+/// Weight samples drawn at once.
+const DRAW: usize = 16;
+
+/// The trained sampler with everything that prediction needs.
+pub struct Posterior {
+    /// Network, sampler, prior and likelihood.
+    pub model: Model,
+    /// All sampler weights in one vector, in the order of the sampler's parameters.
+    pub weights: Vec<f64>,
+    /// Learned noise standard deviation in units of the standardised targets (1 for a softmax likelihood).
+    pub noise_std: f64,
+    /// Standardisation of inputs and targets.
+    pub standardiser: Standardiser,
+    /// Number format of the computation.
+    pub dtype: Dtype,
+}
+
+/// Network outputs of many weight samples.
+#[derive(Clone, Debug)]
+pub struct Predictions {
+    /// S x N x outputs, row-major; for a Gaussian likelihood in the target's original units, for a softmax logits.
+    pub outputs: Vec<f64>,
+    /// Weight samples S.
+    pub samples: usize,
+    /// Inputs N.
+    pub rows: usize,
+    /// Network outputs.
+    pub columns: usize,
+    /// Noise standard deviation of each target in original units.
+    pub noise_std: Vec<f64>,
+}
+
+impl Posterior {
+    /// Draws weight vectors theta = g(z) + sigma eta, row-major (samples, m). The same seed gives the same draws, whatever their number.
+    ///
+    /// # Errors
+    /// Those of planning and running.
+    pub fn draw(&self, samples: usize, seed: u64) -> Result<Vec<f64>> {
+        let dtype = dtype_of(self.dtype);
+        let sampler = &*self.model.sampler;
+        let specification = sampler.parameters();
+        let mut tape = Tape::new();
+        let total = specification.iter().map(|p: &Parameter| p.shape.iter().product::<usize>()).sum();
+        let weights = tape.named_input("weights", &[total], dtype);
+        let parameters = split(&mut tape, weights, &specification)?;
+        let latents = tape.noise(Distribution::Normal, &[DRAW, sampler.latents()], dtype)?;
+        let eta = tape.noise(Distribution::Normal, &[DRAW, sampler.outputs()], dtype)?;
+        let recorded = sampler.record(&mut tape, &parameters, latents)?;
+        let spread = tape.scale(eta, self.model.sigma)?;
+        let theta = tape.add(recorded.theta, spread)?;
+        let mut machine = Machine::cpu(1)?;
+        let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
+        machine.write_f64(weights, &self.weights)?;
+        let m = sampler.outputs();
+        let mut drawn = Vec::with_capacity(samples * m);
+        for chunk in 0..samples.div_ceil(DRAW) {
+            machine.set_noise(seed, chunk as u64);
+            machine.run(plan)?;
+            let values = machine.read_f64(theta)?;
+            let wanted = (samples - chunk * DRAW).min(DRAW);
+            drawn.extend_from_slice(&values[..wanted * m]);
+        }
+        Ok(drawn)
+    }
+
+    /// Predictions of given weight vectors (samples x m) for inputs in original units (rows x inputs).
+    ///
+    /// # Errors
+    /// A column count that is not the network's; those of planning and running.
+    pub fn predict_with(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Predictions> {
+        let x = self.standardiser.apply_x(x)?;
+        let mut outputs = self.forward(theta, samples, &x, rows)?;
+        let columns = self.columns();
+        let noise_std = if self.model.likelihood == LikelihoodKind::Gaussian {
+            for row in outputs.chunks_mut(columns) {
+                for ((value, mean), std) in row.iter_mut().zip(&self.standardiser.y_mean).zip(&self.standardiser.y_std) {
+                    *value = *value * std + mean;
+                }
+            }
+            self.standardiser.y_std.iter().map(|s| s * self.noise_std).collect()
+        } else {
+            vec![1.0; columns]
+        };
+        Ok(Predictions { outputs, samples, rows, columns, noise_std })
+    }
+
+    /// Mean log-likelihood, in nats a row and in the units of the standardised targets, of rows under the mixture of the given weight
+    /// vectors: log-mean-exp over samples of p(y | f_theta(x)).
+    ///
+    /// # Errors
+    /// Those of planning and running.
+    pub fn log_likelihood(&self, theta: &[f64], samples: usize, data: &Encoded) -> Result<f64> {
+        let outputs = self.forward(theta, samples, &data.x, data.rows)?;
+        let columns = self.columns();
+        let mut total = 0.0;
+        let mut terms = vec![0.0; samples];
+        for row in 0..data.rows {
+            let y = &data.y[row * columns..(row + 1) * columns];
+            for (s, term) in terms.iter_mut().enumerate() {
+                let at = (s * data.rows + row) * columns;
+                *term = self.log_density(y, &outputs[at..at + columns]);
+            }
+            total += log_sum_exp(&terms) - (samples as f64).ln();
+        }
+        Ok(total / data.rows as f64)
+    }
+
+    /// log p(y | f) of one row.
+    fn log_density(&self, y: &[f64], f: &[f64]) -> f64 {
+        match self.model.likelihood {
+            LikelihoodKind::Gaussian => y
+                .iter()
+                .zip(f)
+                .map(|(y, f)| {
+                    let error = (y - f) / self.noise_std;
+                    -0.5 * error * error - self.noise_std.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
+                })
+                .sum(),
+            LikelihoodKind::Softmax => {
+                let partition = log_sum_exp(f);
+                y.iter().zip(f).map(|(y, f)| y * (f - partition)).sum()
+            }
+        }
+    }
+
+    fn columns(&self) -> usize {
+        self.model.network.widths().last().copied().unwrap_or(0)
+    }
+
+    /// Network outputs (samples x rows x columns) for standardised inputs, in chunks of bounded memory.
+    fn forward(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
+        let columns = self.columns();
+        let mut outputs = vec![0.0; samples * rows * columns];
+        let widest = self.model.network.widths().iter().copied().max().unwrap_or(1);
+        let per_row = (CHUNK_ELEMENTS / widest).max(1);
+        let row_chunk = rows.min(per_row.min(1024)).max(1);
+        let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
+        let inputs = self.model.network.widths()[0];
+        let m = self.model.network.layout().len();
+        let mut forward = Forward::new(self, sample_chunk, row_chunk)?;
+        for first in (0..rows).step_by(row_chunk) {
+            let count = row_chunk.min(rows - first);
+            let mut part = x[first * inputs..(first + count) * inputs].to_vec();
+            part.resize(row_chunk * inputs, 0.0);
+            forward.machine.write_f64(forward.x, &part)?;
+            for sample in (0..samples).step_by(sample_chunk) {
+                let drawn = sample_chunk.min(samples - sample);
+                let mut weights = theta[sample * m..(sample + drawn) * m].to_vec();
+                weights.resize(sample_chunk * m, 0.0);
+                forward.machine.write_f64(forward.theta, &weights)?;
+                forward.machine.run(forward.plan)?;
+                let values = forward.machine.read_f64(forward.outputs)?;
+                for s in 0..drawn {
+                    let from = s * row_chunk * columns;
+                    let to = ((sample + s) * rows + first) * columns;
+                    outputs[to..to + count * columns].copy_from_slice(&values[from..from + count * columns]);
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Draws weights and predicts with them: see [`Posterior::draw`] and [`Posterior::predict_with`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn predict(&self, x: &[f64], rows: usize, samples: usize, seed: u64) -> Result<Predictions> {
+        let theta = self.draw(samples, seed)?;
+        self.predict_with(&theta, samples, x, rows)
+    }
+}
+
+/// log sum exp, without overflow.
+fn log_sum_exp(terms: &[f64]) -> f64 {
+    let top = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !top.is_finite() {
+        return top;
+    }
+    top + terms.iter().map(|t| (t - top).exp()).sum::<f64>().ln()
+}
+
+/// A network's forward pass for chunks of fixed size.
+struct Forward {
+    machine: Machine,
+    plan: PlanId,
+    theta: Var,
+    x: Var,
+    outputs: Var,
+}
+
+impl Forward {
+    fn new(posterior: &Posterior, samples: usize, rows: usize) -> Result<Self> {
+        let dtype: DType = dtype_of(posterior.dtype);
+        let network = &posterior.model.network;
+        let mut tape = Tape::new();
+        let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
+        let x = tape.named_input("x", &[rows, network.widths()[0]], dtype);
+        let outputs = network.record(&mut tape, theta, x)?;
+        let mut machine = Machine::cpu(1)?;
+        let plan = machine.load(Plan::new(&tape, &Request::outputs(&[outputs]))?)?;
+        Ok(Self { machine, plan, theta, x, outputs })
+    }
+}

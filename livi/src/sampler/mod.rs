@@ -1,0 +1,93 @@
+//! Samplers g: z -> theta, drawing all weights of a network at once (Uppal et al. 2023, section 4).
+//!
+//! Every sampler ends in linear maps, so its Jacobian is J = L D with D the Jacobian of the hidden units before them.
+//! [`Recorded`] keeps these apart: the spectral work can then run on hidden-sized factors.
+
+mod correlated;
+mod matmul;
+mod mlp;
+mod sizes;
+
+pub use correlated::{CorrelatedSampler, Head};
+pub use matmul::{MatMulNetwork, MatMulSampler, two_sided};
+pub use mlp::MlpSampler;
+pub use sizes::{matrix_and_remainder, rows_by_share};
+
+use crate::Result;
+use autograd::{Tape, Var};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// A tensor of a sampler's weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Name, such as `layers.0.weight`.
+    pub name: String,
+    /// Shape, row-major.
+    pub shape: Vec<usize>,
+    /// Initial values are uniform on plus or minus this.
+    pub bound: f64,
+}
+
+/// The linear map that ends a part of a sampler; biases have no part in the Jacobian and are left out.
+#[derive(Clone, Copy, Debug)]
+pub enum LastLayer {
+    /// h (S, i) to h L^T with L of shape (o, i).
+    Dense {
+        /// L.
+        weight: Var,
+    },
+    /// X (S, i0, i1) to `left` X `right`, shapes (o0, i0) and (i1, o1).
+    TwoSided {
+        /// Left factor.
+        left: Var,
+        /// Right factor.
+        right: Var,
+    },
+}
+
+/// One part of theta: consecutive weights made by one last layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// Hidden units before the last layer: (S, i) or (S, i0, i1).
+    pub hidden: Var,
+    /// The last layer.
+    pub last: LastLayer,
+}
+
+/// A sampler recorded on a tape for S latents.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Latents (S, d).
+    pub latents: Var,
+    /// Weight vectors g(z), shape (S, m).
+    pub theta: Var,
+    /// The parts of theta, in order.
+    pub pieces: Vec<Piece>,
+    /// The first pre-activation, shape (S, ..): affine in the latents.
+    pub entry: Var,
+    /// Its derivative: row k is the tangent of `entry` for the k-th latent, shape (d, 1, ..), the same for every S.
+    pub entry_basis: Var,
+}
+
+/// A neural sampler of weight vectors.
+pub trait Sampler: Send + Sync {
+    /// Number of latents d.
+    fn latents(&self) -> usize;
+    /// Number of weights m drawn.
+    fn outputs(&self) -> usize;
+    /// The sampler's own weights, in the order in which `record` takes them.
+    fn parameters(&self) -> Vec<Parameter>;
+    /// Records g(z) for latents of shape (S, d).
+    fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded>;
+}
+
+/// Initial values of all parameters, uniform within each bound, in order.
+pub fn initial_parameters(sampler: &dyn Sampler, seed: u64) -> Vec<Vec<f64>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    sampler
+        .parameters()
+        .iter()
+        .map(|p| (0..p.shape.iter().product()).map(|_| p.bound * (2.0 * rng.random::<f64>() - 1.0)).collect())
+        .collect()
+}

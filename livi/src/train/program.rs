@@ -1,0 +1,239 @@
+//! The training program: one tape with the objective, its gradient and the optimiser, and where its buffers are.
+
+use super::optimiser::{Adam, Corrections};
+use crate::config::{Config, Dtype, EntropyMethod, LikelihoodKind};
+use crate::entropy::{Constants, record_exact, record_surrogate};
+use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
+use crate::model::Model;
+use crate::sampler::Parameter;
+use crate::Result;
+use autograd::{DType, Distribution, Options, Plan, Request, Tape, Var};
+
+/// Sizes of the data a program is recorded for.
+#[derive(Clone, Copy, Debug)]
+pub struct DataShape {
+    /// Training rows.
+    pub rows: usize,
+    /// Columns of x.
+    pub inputs: usize,
+    /// Columns of y (classes for a softmax likelihood).
+    pub outputs: usize,
+    /// Rows a step; equal to `rows` for full batches.
+    pub batch: usize,
+}
+
+/// The recorded training step.
+pub struct Program {
+    /// The tape everything is on.
+    pub tape: Tape,
+    /// All sampler weights in one vector (P).
+    pub weights: Var,
+    /// The sampler's tensors, parts of `weights`.
+    pub parameters: Vec<Var>,
+    /// Logarithm of the noise standard deviation, a scalar (Gaussian likelihood).
+    pub log_std: Option<Var>,
+    /// Inputs (rows, inputs).
+    pub x: Var,
+    /// Targets (rows, outputs): numbers, or indicator vectors of classes.
+    pub y: Var,
+    /// Rows of the batch, type u32; `None` for full batches.
+    pub index: Option<Var>,
+    /// Latents (S, d), drawn by the machine.
+    pub latents: Var,
+    /// Weights u (K, S, m) and directions v (K, S, d) of the entropy's gradient, for methods whose work is done outside of the plan.
+    pub directions: Option<(Var, Var)>,
+    /// Expected log-likelihood of the whole training set, scalar.
+    pub likelihood: Var,
+    /// Expected log-prior, scalar.
+    pub prior: Var,
+    /// Mean over latents of 1/2 sum_i log(s_i^2 + sigma^2), scalar; only with the exact entropy.
+    pub half_log_det: Option<Var>,
+    /// Euclidean norm of the gradient before clipping, scalar.
+    pub gradient_norm: Var,
+    /// Constants of the entropy.
+    pub constants: Constants,
+    pub(super) corrections: Corrections,
+    pub(super) weights_adam: Adam,
+    pub(super) noise_adam: Option<Adam>,
+    updates: Vec<(Var, Var)>,
+}
+
+impl Program {
+    /// Records the training step of a model under a configuration.
+    ///
+    /// # Errors
+    /// Those of recording: sizes that do not fit.
+    pub fn record(config: &Config, model: &Model, data: DataShape) -> Result<Self> {
+        let dtype = dtype_of(config.dtype);
+        let mut tape = Tape::new();
+        let t = &mut tape;
+        let (m, d, samples) = (model.sampler.outputs(), model.sampler.latents(), config.training.samples);
+        let specification = model.sampler.parameters();
+        let total: usize = specification.iter().map(size).sum();
+        let weights = t.named_input("weights", &[total], dtype);
+        let parameters = split(t, weights, &specification)?;
+        let gaussian = model.likelihood == LikelihoodKind::Gaussian;
+        let log_std = gaussian.then(|| t.named_input("noise.log_std", &[], dtype));
+
+        let x = t.named_input("data.x", &[data.rows, data.inputs], dtype);
+        let y = t.named_input("data.y", &[data.rows, data.outputs], dtype);
+        let index = (data.batch < data.rows).then(|| t.named_input("data.index", &[data.batch], DType::U32));
+        let (batch_x, batch_y) = match index {
+            Some(index) => (t.gather(x, index, 0)?, t.gather(y, index, 0)?),
+            None => (x, y),
+        };
+
+        let latents = t.noise(Distribution::Normal, &[samples, d], dtype)?;
+        let eta = t.noise(Distribution::Normal, &[samples, m], dtype)?;
+        let recorded = model.sampler.record(t, &parameters, latents)?;
+        let spread = t.scale(eta, model.sigma)?;
+        let theta = t.add(recorded.theta, spread)?;
+        let outputs = model.network.record(t, theta, batch_x)?;
+        let batch_likelihood = match log_std {
+            Some(log_std) => {
+                let std = t.exp(log_std)?;
+                gaussian_log_likelihood(t, outputs, batch_y, std)?
+            }
+            None => softmax_log_likelihood(t, outputs, batch_y)?,
+        };
+        let likelihood = t.scale(batch_likelihood, data.rows as f64 / data.batch as f64)?;
+        let prior = model.prior.record(t, model.network.layout(), recorded.theta, model.sigma)?;
+
+        let (half_log_det, entropy, directions) = if config.entropy.method == EntropyMethod::Exact {
+            let exact = record_exact(t, &recorded, model.sigma)?;
+            (Some(t.mean_all(exact.half_log_det)?), exact.surrogate, None)
+        } else {
+            let probes = if config.entropy.method == EntropyMethod::Slq { config.entropy.probes } else { 1 };
+            let u = t.named_input("entropy.u", &[probes, samples, m], dtype);
+            let v = t.named_input("entropy.v", &[probes, samples, d], dtype);
+            (None, record_surrogate(t, &recorded, u, v)?, Some((u, v)))
+        };
+
+        let weighted_prior = t.scale(prior, config.training.prior_weight)?;
+        let factor = config.training.entropy_weight * config.training.temperature / samples as f64;
+        let weighted_entropy = t.scale(entropy, factor)?;
+        let objective = t.add(likelihood, weighted_prior)?;
+        let objective = t.add(objective, weighted_entropy)?;
+        let loss = t.neg(objective)?;
+
+        let learned = log_std.filter(|_| config.likelihood.learn_noise);
+        let mut wanted = parameters.clone();
+        wanted.extend(learned);
+        let mut gradients = t.grad(loss, &wanted)?;
+        let noise_gradient = learned.and_then(|_| gradients.pop());
+        let flat: Vec<Var> =
+            gradients.iter().zip(&specification).map(|(&g, p)| t.reshape(g, &[size(p)])).collect::<autograd::Result<_>>()?;
+        let gradient = t.concat(&flat, 0)?;
+        let square = t.square(gradient)?;
+        let mut square_norm = t.sum_all(square)?;
+        if let Some(g) = noise_gradient {
+            let square = t.square(g)?;
+            square_norm = t.add(square_norm, square)?;
+        }
+        let gradient_norm = t.sqrt(square_norm)?;
+        let clip = clip_factor(t, gradient_norm, config.training.clip_norm)?;
+        let clipped = |t: &mut Tape, g: Var| clip.map_or(Ok(g), |c| t.mul(g, c));
+
+        let corrections = Corrections::record(t, dtype);
+        let weights_adam = Adam::record(t, weights, config.training.amsgrad);
+        let clipped_gradient = clipped(t, gradient)?;
+        let mut updates = weights_adam.step(t, clipped_gradient, corrections)?;
+        let mut noise_adam = None;
+        if let (Some(parameter), Some(g)) = (learned, noise_gradient) {
+            let adam = Adam::record(t, parameter, config.training.amsgrad);
+            let g = clipped(t, g)?;
+            updates.extend(adam.step(t, g, corrections)?);
+            noise_adam = Some(adam);
+        }
+        Ok(Self {
+            tape,
+            weights,
+            parameters,
+            log_std,
+            x,
+            y,
+            index,
+            latents,
+            directions,
+            likelihood,
+            prior,
+            half_log_det,
+            gradient_norm,
+            constants: Constants::new(m, d, model.sigma),
+            corrections,
+            weights_adam,
+            noise_adam,
+            updates,
+        })
+    }
+
+    /// The plan of a whole step: objective, gradient, update. With directions from outside, latents are drawn by another plan before it.
+    ///
+    /// # Errors
+    /// More memory needed than `limit` bytes.
+    pub fn plan(&self, limit: Option<usize>) -> Result<Plan> {
+        let mut outputs = vec![self.likelihood, self.prior, self.gradient_norm];
+        outputs.extend(self.half_log_det);
+        let given: &[Var] = if self.directions.is_some() { std::slice::from_ref(&self.latents) } else { &[] };
+        let options = Options { memory_limit: limit, ..Options::default() };
+        Ok(Plan::new(&self.tape, &Request { outputs: &outputs, given, updates: &self.updates, options })?)
+    }
+
+    /// The plan that comes before it where directions come from outside: a step's latents, and the sampler's tensors on their own.
+    ///
+    /// # Errors
+    /// Those of planning.
+    pub fn preparation_plan(&self) -> Result<Plan> {
+        let mut outputs = vec![self.latents];
+        outputs.extend(&self.parameters);
+        Ok(Plan::new(&self.tape, &Request::outputs(&outputs))?)
+    }
+
+    /// All buffers that make up the state of training, with their names: parameters and moments.
+    pub fn state(&self) -> Vec<(String, Var)> {
+        let mut state = Vec::new();
+        for adam in std::iter::once(&self.weights_adam).chain(&self.noise_adam) {
+            state.push(adam.parameter);
+            state.extend(&adam.moments);
+        }
+        if let (Some(fixed), None) = (self.log_std, &self.noise_adam) {
+            state.push(fixed);
+        }
+        state.into_iter().map(|v| (self.tape.name(v), v)).collect()
+    }
+}
+
+/// The tape's element type for a configured number format.
+pub fn dtype_of(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+    }
+}
+
+fn size(parameter: &Parameter) -> usize {
+    parameter.shape.iter().product()
+}
+
+/// The sampler's tensors as parts of one vector.
+pub fn split(tape: &mut Tape, weights: Var, parameters: &[Parameter]) -> Result<Vec<Var>> {
+    let mut at = 0;
+    let mut parts = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
+        let part = tape.narrow(weights, 0, at, size(parameter))?;
+        parts.push(tape.reshape(part, &parameter.shape)?);
+        at += size(parameter);
+    }
+    Ok(parts)
+}
+
+/// min(1, limit / norm), or nothing without a limit.
+fn clip_factor(tape: &mut Tape, norm: Var, limit: f64) -> Result<Option<Var>> {
+    if limit == 0.0 {
+        return Ok(None);
+    }
+    let dtype = tape.dtype(norm);
+    let (one, limit) = (tape.constant(1.0, &[], dtype), tape.constant(limit, &[], dtype));
+    let ratio = tape.div(limit, norm)?;
+    Ok(Some(tape.minimum(one, ratio)?))
+}

@@ -1,0 +1,211 @@
+//! The loop around a [`Trainer`]: metrics, validation, checkpoints, interruption.
+//!
+//! What is written depends on the steps alone, never on the clock, so a run that was killed and resumed leaves the same metrics and the same
+//! checkpoint as one that was not.
+
+use super::saved::{FINISHED, describe, require_same_data};
+use super::{Terms, Trainer};
+use crate::config::Config;
+use crate::data::Dataset;
+use crate::export::{NamedTensor, TensorData};
+use crate::run_folder::RunFolder;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Whoever watches a run. Nothing it does changes the run.
+pub trait Observer {
+    /// Training begins (or continues) after `step` of `total` steps.
+    fn started(&mut self, step: u64, total: u64) {
+        let _ = (step, total);
+    }
+
+    /// A step is done.
+    fn stepped(&mut self, terms: &Terms) {
+        let _ = terms;
+    }
+
+    /// The validation rows were evaluated: mean log-likelihood a row, in units of the standardised targets.
+    fn validated(&mut self, step: u64, log_likelihood: f64) {
+        let _ = (step, log_likelihood);
+    }
+
+    /// The loop has ended, in whatever way.
+    fn ended(&mut self) {}
+}
+
+/// An observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Why training came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// All steps are done.
+    AllSteps,
+    /// The validation rows did not improve any more.
+    EarlyStopping,
+}
+
+impl Reason {
+    /// Name in checkpoints and results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AllSteps => "all_steps",
+            Self::EarlyStopping => "early_stopping",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::AllSteps, Self::EarlyStopping].into_iter().find(|reason| reason.name() == name)
+    }
+}
+
+/// A completed training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ending {
+    /// Steps done.
+    pub steps: u64,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Step of the state kept, the best on the validation rows; `None` where the last state was kept.
+    pub best_step: Option<u64>,
+    /// Wall-clock seconds of the loop in this process; a resumed run counts from where it was resumed.
+    pub seconds: f64,
+}
+
+/// Trains to the end, from the folder's checkpoint where it has one. A run that is complete already returns at once.
+///
+/// Every `log_every` steps, and at the last, the terms go to the metrics, every validation too; every `checkpoint_every` steps, at the end and
+/// on interruption the state goes to the checkpoint.
+///
+/// # Errors
+/// [`Error::Interrupted`] after `stop` was set: the step was finished and its state saved. [`Error::NotFinite`] naming the checkpoint that
+/// stands. [`Error::File`] for a checkpoint that does not fit the configuration or was made with other data, and errors of writing.
+pub fn run(
+    config: &Config,
+    dataset: &Dataset,
+    trainer: &mut Trainer,
+    folder: &RunFolder,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Ending> {
+    let mut saved = None;
+    if let Some(checkpoint) = folder.load_checkpoint()? {
+        require_same_data(&checkpoint, dataset)?;
+        trainer.restore(checkpoint.step, &checkpoint.tensors)?;
+        saved = Some(checkpoint.step);
+        if let Some(reason) = checkpoint.tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name)) {
+            let best_step = trainer.best_step();
+            return Ok(Ending { steps: checkpoint.step, reason, best_step, seconds: 0.0 });
+        }
+    }
+    let begin = Instant::now();
+    observer.started(trainer.step_count(), trainer.total_steps());
+    let mut keeper = Keeper { folder, description: describe(config, dataset)?, saved };
+    let reason = steps(config, trainer, &mut keeper, stop, observer);
+    observer.ended();
+    let (steps, best_step) = (trainer.step_count(), trainer.best_step());
+    Ok(Ending { steps, reason: reason?, best_step, seconds: begin.elapsed().as_secs_f64() })
+}
+
+fn steps(
+    config: &Config,
+    trainer: &mut Trainer,
+    keeper: &mut Keeper<'_>,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Reason> {
+    let (log_every, checkpoint_every) = (config.training.log_every, config.training.checkpoint_every);
+    loop {
+        if trainer.step_count() >= trainer.total_steps() {
+            // A checkpoint of the last step that is not marked as finished: training was interrupted there.
+            keeper.save(trainer, Some(Reason::AllSteps))?;
+            return Ok(Reason::AllSteps);
+        }
+        let terms = trainer.advance().map_err(|error| keeper.advise(error))?;
+        observer.stepped(&terms);
+        let score = if trainer.evaluation_due() { trainer.evaluate()? } else { None };
+        let reason = match score {
+            Some((_, true)) => Some(Reason::EarlyStopping),
+            _ if terms.step >= trainer.total_steps() => Some(Reason::AllSteps),
+            _ => None,
+        };
+        if reason.is_some() || terms.step.is_multiple_of(log_every) {
+            keeper.folder.append_metrics(&terms)?;
+        }
+        if let Some((log_likelihood, _)) = score {
+            observer.validated(terms.step, log_likelihood);
+            let record = json!({ "step": terms.step, "validation_log_likelihood": log_likelihood });
+            keeper.folder.append_metrics(&record)?;
+        }
+        let interrupted = stop.load(Ordering::SeqCst);
+        if reason.is_some() || interrupted || terms.step.is_multiple_of(checkpoint_every) {
+            keeper.save(trainer, reason)?;
+        }
+        match reason {
+            Some(reason) => return Ok(reason),
+            None if interrupted => return Err(Error::Interrupted { step: terms.step }),
+            None => {}
+        }
+    }
+}
+
+/// Saves checkpoints and knows the last.
+struct Keeper<'a> {
+    folder: &'a RunFolder,
+    description: BTreeMap<String, String>,
+    saved: Option<u64>,
+}
+
+impl Keeper<'_> {
+    fn save(&mut self, trainer: &Trainer, reason: Option<Reason>) -> Result<()> {
+        let (tensors, mut metadata) = trainer.state()?;
+        // An update can overflow after finite terms; such a state must not replace a good one.
+        for tensor in &tensors {
+            if let Some(value) = first_not_finite(tensor) {
+                let term = format!("the updated tensor `{}`", tensor.name);
+                let error = Error::NotFinite { step: trainer.step_count(), term, value, advice: String::new() };
+                return Err(self.advise(error));
+            }
+        }
+        metadata.extend(self.description.clone());
+        metadata.extend(reason.map(|reason| (FINISHED.to_string(), reason.name().to_string())));
+        self.folder.save_checkpoint(trainer.step_count(), &tensors, &metadata)?;
+        self.saved = Some(trainer.step_count());
+        Ok(())
+    }
+
+    /// Tells in an error about numbers which checkpoint stands.
+    fn advise(&self, error: Error) -> Error {
+        let path = self.folder.path().display();
+        match error {
+            Error::NotFinite { step, term, value, .. } => {
+                let stands = match self.saved {
+                    Some(saved) => format!("the last good checkpoint, after step {saved}, is kept in {path}"),
+                    None => format!("no checkpoint had been saved in {path} yet"),
+                };
+                let advice = format!(
+                    "{stands}; train anew with a smaller training.learning_rate, with training.clip_norm, a larger sampler.sigma or --dtype f64"
+                );
+                Error::NotFinite { step, term, value, advice }
+            }
+            other => other,
+        }
+    }
+}
+
+fn first_not_finite(tensor: &NamedTensor) -> Option<f64> {
+    match &tensor.data {
+        TensorData::F32(values) => values.iter().find(|v| !v.is_finite()).map(|&v| f64::from(v)),
+        TensorData::F64(values) => values.iter().find(|v| !v.is_finite()).copied(),
+        TensorData::I64(_) | TensorData::U64(_) => None,
+    }
+}

@@ -1,0 +1,179 @@
+//! A posterior back from a run folder, and whether a checkpoint belongs to a configuration and to data.
+//!
+//! The checkpoint's metadata hold what the tensors alone do not say: the standardisation, the names of the columns and the number of network
+//! outputs. So prediction needs the run folder and nothing else.
+
+use super::{Reason, outputs};
+use crate::config::{Config, Dtype, LikelihoodKind};
+use crate::data::{Dataset, Standardiser};
+use crate::export::TensorFile;
+use crate::model::Model;
+use crate::posterior::Posterior;
+use crate::run_folder::{CONFIG_FILE, Checkpoint, RunFolder};
+use crate::sampler::Parameter;
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+/// Metadata key of the reason why training is complete.
+pub(super) const FINISHED: &str = "finished";
+const STANDARDISER: &str = "standardiser";
+const INPUT_NAMES: &str = "input_names";
+const OUTPUT_NAMES: &str = "output_names";
+const OUTPUTS: &str = "network_outputs";
+
+/// The posterior that a run folder holds.
+pub struct Saved {
+    /// The configuration as run.
+    pub config: Config,
+    /// The posterior: the best state on the validation rows with early stopping, else that of the checkpoint.
+    pub posterior: Posterior,
+    /// Steps of the checkpoint.
+    pub steps: u64,
+    /// Step of the state kept, the best on the validation rows; `None` where that is the last.
+    pub best_step: Option<u64>,
+    /// Why training ended; `None` while it has not.
+    pub finished: Option<Reason>,
+    /// Names of the input columns, in the order of the network's inputs.
+    pub input_names: Vec<String>,
+    /// Names of the target columns.
+    pub output_names: Vec<String>,
+}
+
+impl Saved {
+    /// Reads configuration and checkpoint of a run folder.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the folder has no checkpoint yet, or its files are damaged, foreign or do not fit each other.
+    pub fn open(folder: &RunFolder) -> Result<Self> {
+        let config = stored_config(folder)?;
+        let Checkpoint { step, tensors } = folder.require_checkpoint()?;
+        let input_names: Vec<String> = json(&tensors, INPUT_NAMES)?;
+        let output_names: Vec<String> = json(&tensors, OUTPUT_NAMES)?;
+        let standardiser: Standardiser = json(&tensors, STANDARDISER)?;
+        standardiser.validate().map_err(|error| tensors.problem(place(STANDARDISER), error.to_string()))?;
+        let columns: usize = json(&tensors, OUTPUTS)?;
+        if standardiser.x_mean.len() != input_names.len() || standardiser.y_mean.len() != output_names.len() {
+            return Err(tensors.problem(place(STANDARDISER), "does not fit the names of the columns"));
+        }
+        let model = Model::new(&config, input_names.len(), columns)?;
+        let count = model.sampler.parameters().iter().map(|p: &Parameter| p.shape.iter().product::<usize>()).sum();
+        let (weights, log_std, best_step) = state(&tensors, &config, count)?;
+        let noise_std = log_std.map_or(1.0, f64::exp);
+        let finished = tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name));
+        let posterior = Posterior { model, weights, noise_std, standardiser, dtype: config.dtype };
+        Ok(Self { config, posterior, steps: step, best_step, finished, input_names, output_names })
+    }
+}
+
+/// Weights, logarithm of the noise standard deviation, and step of the best state.
+fn state(tensors: &TensorFile, config: &Config, count: usize) -> Result<(Vec<f64>, Option<f64>, Option<u64>)> {
+    let gaussian = config.likelihood.kind == LikelihoodKind::Gaussian;
+    if tensors.names().any(|name| name == "best.weights") {
+        let log_std = tensors.f64("best.score_and_log_std", &[2])?[1];
+        let step = tensors.u64("best.step_and_waited", &[2])?[0];
+        return Ok((tensors.f64("best.weights", &[count])?.to_vec(), gaussian.then_some(log_std), Some(step)));
+    }
+    let read = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
+        Ok(match config.dtype {
+            Dtype::F32 => tensors.f32(name, shape)?.iter().map(|&v| f64::from(v)).collect(),
+            Dtype::F64 => tensors.f64(name, shape)?.to_vec(),
+        })
+    };
+    let log_std = if gaussian { read("noise.log_std", &[])?.first().copied() } else { None };
+    Ok((read("weights", &[count])?, log_std, None))
+}
+
+/// The configuration of a run folder.
+///
+/// # Errors
+/// [`Error::File`] as for [`Config::from_toml_text`].
+pub fn stored_config(folder: &RunFolder) -> Result<Config> {
+    Config::from_toml_text(&folder.file(CONFIG_FILE), folder.config())
+}
+
+/// Refuses to continue a run under another configuration.
+///
+/// # Errors
+/// [`Error::File`] naming every key that differs, with both values.
+pub fn require_same_config(folder: &RunFolder, config: &Config) -> Result<()> {
+    let (stored, asked) = (leaves(&stored_config(folder)?)?, leaves(config)?);
+    let keys: std::collections::BTreeSet<&String> = stored.keys().chain(asked.keys()).collect();
+    let text = |value: Option<&String>| value.map_or_else(|| "not set".to_string(), Clone::clone);
+    let differing: Vec<String> = keys
+        .into_iter()
+        .filter(|key| stored.get(*key) != asked.get(*key))
+        .map(|key| format!("`{key}` was {}, now {}", text(stored.get(key)), text(asked.get(key))))
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "the run was made with another configuration: {}; resume with the same settings, or train anew in another folder",
+        differing.join("; ")
+    );
+    Err(Error::File { path: folder.file(CONFIG_FILE), place: "configuration".into(), problem })
+}
+
+/// Dotted keys and their values as text.
+fn leaves(config: &Config) -> Result<BTreeMap<String, String>> {
+    fn walk(table: &Table, path: &str, into: &mut BTreeMap<String, String>) {
+        for (name, value) in table {
+            let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match value {
+                Value::Table(section) => walk(section, &key, into),
+                value => {
+                    into.insert(key, value.to_string());
+                }
+            }
+        }
+    }
+    let table = Table::try_from(config)
+        .map_err(|error| Error::Config { key: "(all)".into(), problem: error.to_string() })?;
+    let mut found = BTreeMap::new();
+    walk(&table, "", &mut found);
+    Ok(found)
+}
+
+/// What the checkpoint's metadata say about the data.
+pub(super) fn describe(config: &Config, dataset: &Dataset) -> Result<BTreeMap<String, String>> {
+    let tables: Vec<_> =
+        [Some(&dataset.training), dataset.validation.as_ref(), dataset.test.as_ref()].into_iter().flatten().collect();
+    let columns = outputs(config.likelihood.kind, &tables)?;
+    let entry = |key: &str, value: serde_json::Result<String>| match value {
+        Ok(text) => Ok((key.to_string(), text)),
+        Err(error) => Err(Error::Argument { name: place(key), problem: error.to_string() }),
+    };
+    Ok(BTreeMap::from([
+        entry(STANDARDISER, serde_json::to_string(&dataset.standardiser))?,
+        entry(INPUT_NAMES, serde_json::to_string(&dataset.training.input_names))?,
+        entry(OUTPUT_NAMES, serde_json::to_string(&dataset.training.output_names))?,
+        entry(OUTPUTS, serde_json::to_string(&columns))?,
+    ]))
+}
+
+/// Refuses to continue on other data: their columns and the statistics of the training rows must be those of the checkpoint.
+pub(super) fn require_same_data(checkpoint: &Checkpoint, dataset: &Dataset) -> Result<()> {
+    let tensors = &checkpoint.tensors;
+    let same_names = json::<Vec<String>>(tensors, INPUT_NAMES)? == dataset.training.input_names
+        && json::<Vec<String>>(tensors, OUTPUT_NAMES)? == dataset.training.output_names;
+    if same_names && json::<Standardiser>(tensors, STANDARDISER)? == dataset.standardiser {
+        return Ok(());
+    }
+    let problem = format!(
+        "the data `{}` have changed since the checkpoint (other columns, or other statistics of the training rows); restore them, or train \
+         anew in another folder",
+        dataset.name
+    );
+    Err(tensors.problem(place(STANDARDISER), problem))
+}
+
+fn json<T: DeserializeOwned>(tensors: &TensorFile, key: &str) -> Result<T> {
+    serde_json::from_str(tensors.metadata_value(key)?)
+        .map_err(|error| tensors.problem(place(key), format!("cannot be read: {error}")))
+}
+
+fn place(key: &str) -> String {
+    format!("metadata `{key}`")
+}

@@ -1,0 +1,61 @@
+//! Targets as the likelihood takes them.
+
+use crate::config::LikelihoodKind;
+use crate::data::{Standardiser, Table};
+use crate::{Error, Result};
+
+/// Standardised inputs and the targets of a table: numbers for a Gaussian likelihood, indicator vectors for a softmax.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Inputs, rows x inputs.
+    pub x: Vec<f64>,
+    /// Targets, rows x outputs.
+    pub y: Vec<f64>,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+/// Network outputs needed for a table's targets: its target columns, or the number of classes.
+///
+/// # Errors
+/// For a softmax likelihood: more than one target column, or a label that is no whole number from 0.
+pub fn outputs(kind: LikelihoodKind, tables: &[&Table]) -> Result<usize> {
+    let Some(first) = tables.first() else { return Ok(0) };
+    if kind == LikelihoodKind::Gaussian {
+        return Ok(first.outputs);
+    }
+    let mut classes = 2;
+    for table in tables {
+        if table.outputs != 1 {
+            let problem = format!("{} target columns; a softmax likelihood takes one column of class labels", table.outputs);
+            return Err(Error::Argument { name: "targets".into(), problem });
+        }
+        for (row, &label) in table.y.iter().enumerate() {
+            if label < 0.0 || label.fract() != 0.0 || label > 65_535.0 {
+                let problem = format!("label {label} in row {row}; class labels are whole numbers from 0");
+                return Err(Error::Argument { name: table.output_names[0].clone(), problem });
+            }
+            classes = classes.max(label as usize + 1);
+        }
+    }
+    Ok(classes)
+}
+
+/// Standardises a table's inputs and encodes its targets for `outputs` network outputs.
+///
+/// # Errors
+/// Columns that do not fit the standardiser.
+pub fn encode(kind: LikelihoodKind, table: &Table, standardiser: &Standardiser, outputs: usize) -> Result<Encoded> {
+    let scaled = standardiser.apply(table)?;
+    let y = match kind {
+        LikelihoodKind::Gaussian => scaled.y,
+        LikelihoodKind::Softmax => {
+            let mut y = vec![0.0; table.rows * outputs];
+            for (row, &label) in table.y.iter().enumerate() {
+                y[row * outputs + label as usize] = 1.0;
+            }
+            y
+        }
+    };
+    Ok(Encoded { x: scaled.x, y, rows: table.rows })
+}

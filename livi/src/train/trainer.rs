@@ -1,0 +1,382 @@
+//! The training loop's state: one step at a time, saved and restored bit for bit.
+
+use super::batches::Batches;
+use super::optimiser::first_correction;
+use super::program::{DataShape, Program};
+use super::schedule::rate_factor;
+use super::targets::{Encoded, encode, outputs};
+use crate::config::{Config, Dtype, EntropyConfig, EntropyMethod};
+use crate::data::Dataset;
+use crate::entropy::{Directions, Method, Settings};
+use crate::export::{NamedTensor, TensorData, TensorFile};
+use crate::model::Model;
+use crate::posterior::Posterior;
+use crate::sampler::initial_parameters;
+use crate::{Error, Result};
+use autograd::{Machine, PlanId};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Seeds of independent random streams are told apart by these.
+const NOISE_STREAM: u64 = 0x6c69_7669_0000_0001;
+const BATCH_STREAM: u64 = 0x6c69_7669_0000_0002;
+const VALIDATION_STREAM: u64 = 0x6c69_7669_0000_0003;
+/// Weight samples of a validation estimate.
+const VALIDATION_SAMPLES: usize = 64;
+
+/// The terms of the evidence lower bound at one step, in nats, constants included.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Terms {
+    /// Steps done.
+    pub step: u64,
+    /// Expected log-likelihood of the training set.
+    pub likelihood: f64,
+    /// Expected log-prior.
+    pub prior: f64,
+    /// Linearised entropy.
+    pub entropy: f64,
+    /// Their sum (weights of the objective not applied).
+    pub elbo: f64,
+    /// Noise standard deviation in units of the standardised targets; `None` for a softmax likelihood.
+    pub noise_std: Option<f64>,
+    /// Euclidean norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of the sampler.
+    pub learning_rate: f64,
+}
+
+/// The best state seen on the validation rows.
+#[derive(Clone, Debug)]
+struct Best {
+    score: f64,
+    step: u64,
+    weights: Vec<f64>,
+    log_std: f64,
+    waited: u64,
+}
+
+/// A training run in memory.
+pub struct Trainer {
+    config: Config,
+    program: Program,
+    machine: Machine,
+    step_plan: PlanId,
+    directions: Option<(PlanId, Directions)>,
+    batches: Batches,
+    index: Vec<u32>,
+    total: u64,
+    step: u64,
+    validation: Option<Encoded>,
+    best: Option<Best>,
+    posterior: Posterior,
+}
+
+impl Trainer {
+    /// Records, plans and initialises the training of a configuration's model on a data set, on `threads` threads.
+    ///
+    /// # Errors
+    /// Sizes that do not fit together; more memory needed than `memory_limit` bytes.
+    pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory_limit: Option<usize>) -> Result<Self> {
+        let kind = config.likelihood.kind;
+        let tables: Vec<_> =
+            [Some(&dataset.training), dataset.validation.as_ref(), dataset.test.as_ref()].into_iter().flatten().collect();
+        let columns = outputs(kind, &tables)?;
+        let model = Model::new(config, dataset.training.inputs, columns)?;
+        let training = encode(kind, &dataset.training, &dataset.standardiser, columns)?;
+        let validation =
+            dataset.validation.as_ref().map(|v| encode(kind, v, &dataset.standardiser, columns)).transpose()?;
+        let batch = config.training.batch_rows(training.rows);
+        let shape = DataShape { rows: training.rows, inputs: dataset.training.inputs, outputs: columns, batch };
+        let mut program = Program::record(config, &model, shape)?;
+        let mut machine = Machine::cpu(threads)?;
+        let step_plan = machine.load(program.plan(memory_limit)?)?;
+        let directions = match method_of(config.entropy.method) {
+            Method::Exact => None,
+            method => {
+                let plan = machine.load(program.preparation_plan()?)?;
+                let settings = settings_of(&config.entropy);
+                let (tape, parameters) = (&mut program.tape, &program.parameters);
+                Some((plan, Directions::load(tape, &mut machine, &*model.sampler, parameters, method, settings)?))
+            }
+        };
+        machine.write_f64(program.x, &training.x)?;
+        machine.write_f64(program.y, &training.y)?;
+        let initial: Vec<f64> = initial_parameters(&*model.sampler, config.seed)
+            .concat()
+            .into_iter()
+            .map(|w| w * config.sampler.init_scale)
+            .collect();
+        for (_, var) in program.state() {
+            let zeros = vec![0.0; program.tape.elements(var)];
+            machine.write_f64(var, &zeros)?;
+        }
+        machine.write_f64(program.weights, &initial)?;
+        if let Some(log_std) = program.log_std {
+            machine.write_f64(log_std, &[config.likelihood.initial_noise_std.ln()])?;
+        }
+        let posterior = Posterior {
+            model,
+            weights: initial,
+            noise_std: config.likelihood.initial_noise_std,
+            standardiser: dataset.standardiser.clone(),
+            dtype: config.dtype,
+        };
+        Ok(Self {
+            batches: Batches::new(training.rows, batch, config.seed ^ BATCH_STREAM),
+            index: Vec::with_capacity(batch),
+            total: config.training.total_steps(training.rows),
+            config: config.clone(),
+            program,
+            machine,
+            step_plan,
+            directions,
+            step: 0,
+            validation,
+            best: None,
+            posterior,
+        })
+    }
+
+    /// Steps done.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes that running needs at its peak, as the plans announced them.
+    pub fn peak_bytes(&self) -> usize {
+        self.machine.arena_bytes() + self.machine.held_bytes()
+    }
+
+    /// Does one step and returns the terms before its update.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a term is NaN or infinite; those of running.
+    pub fn advance(&mut self) -> Result<Terms> {
+        let t = self.step + 1;
+        let training = &self.config.training;
+        let factor = rate_factor(training.schedule, self.step, self.total);
+        let learning_rate = training.learning_rate * factor;
+        let correction = first_correction(t);
+        self.machine.write_f64(self.program.weights_adam.rate, &[learning_rate * correction])?;
+        if let Some(adam) = &self.program.noise_adam {
+            self.machine.write_f64(adam.rate, &[training.noise_learning_rate * factor * correction])?;
+        }
+        let (var, value) = self.program.corrections.value(t);
+        self.machine.write_f64(var, &[value])?;
+        if let Some(index) = self.program.index {
+            self.batches.fill(self.step, &mut self.index);
+            self.machine.write(index, &self.index)?;
+        }
+        let noise_std = self.noise_std()?;
+        self.machine.set_noise(self.config.seed ^ NOISE_STREAM, self.step);
+        let mut half_log_det = None;
+        if let (Some((plan, directions)), Some((u, v))) = (&self.directions, self.program.directions) {
+            self.machine.run(*plan)?;
+            let latents = self.machine.read_f64(self.program.latents)?;
+            let seed = self.config.seed ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let found = directions.compute(&mut self.machine, &latents, self.posterior.model.sigma, seed)?;
+            self.machine.write_f64(u, &found.u)?;
+            self.machine.write_f64(v, &found.v)?;
+            half_log_det = Some(found.half_log_det);
+        }
+        let run = self.machine.run(self.step_plan);
+        if let Err(autograd::Error::NotPositiveDefinite { .. }) = run {
+            self.check(&[("the entropy's Gram matrix", f64::NAN)])?;
+        }
+        run?;
+        let read = |var| self.machine.read_f64(var).map(|v| v[0]);
+        let likelihood = read(self.program.likelihood)?;
+        let prior = read(self.program.prior)?;
+        let gradient_norm = read(self.program.gradient_norm)?;
+        let half_log_det = match (half_log_det, self.program.half_log_det) {
+            (Some(value), _) => value,
+            (None, Some(var)) => read(var)?,
+            (None, None) => 0.0,
+        };
+        let entropy = half_log_det + self.program.constants.total();
+        self.check(&[
+            ("the log-likelihood", likelihood),
+            ("the log-prior", prior),
+            ("the entropy", entropy),
+            ("the gradient's norm", gradient_norm),
+        ])?;
+        self.step = t;
+        let elbo = likelihood + prior + entropy;
+        Ok(Terms { step: t, likelihood, prior, entropy, elbo, noise_std, gradient_norm, learning_rate })
+    }
+
+    fn check(&self, terms: &[(&str, f64)]) -> Result<()> {
+        match terms.iter().find(|(_, value)| !value.is_finite()) {
+            None => Ok(()),
+            Some(&(term, value)) => Err(Error::NotFinite {
+                step: self.step + 1,
+                term: term.into(),
+                value,
+                advice: "the last checkpoint before it stands; try a smaller learning rate, gradient clipping, a larger sigma or dtype f64"
+                    .into(),
+            }),
+        }
+    }
+
+    /// Noise standard deviation in units of the standardised targets.
+    fn noise_std(&self) -> Result<Option<f64>> {
+        Ok(match self.program.log_std {
+            Some(var) => Some(self.machine.read_f64(var)?[0].exp()),
+            None => None,
+        })
+    }
+
+    /// Whether the configuration asks for an evaluation on the validation rows now.
+    pub fn evaluation_due(&self) -> bool {
+        let early = &self.config.training.early_stopping;
+        self.validation.is_some()
+            && early.patience_evaluations > 0
+            && (self.step.is_multiple_of(early.evaluate_every) || self.step == self.total)
+    }
+
+    /// Mean log-likelihood of the validation rows under the mixture of weight samples, in the targets' standardised units; keeps the best
+    /// state. The second value tells whether patience has run out.
+    ///
+    /// # Errors
+    /// Those of prediction.
+    pub fn evaluate(&mut self) -> Result<Option<(f64, bool)>> {
+        let Some(validation) = self.validation.take() else { return Ok(None) };
+        let score = self.refresh().and_then(|()| validation_score(&self.posterior, &validation, self.config.seed ^ VALIDATION_STREAM));
+        self.validation = Some(validation);
+        let score = score?;
+        let patience = self.config.training.early_stopping.patience_evaluations;
+        let waited = match &mut self.best {
+            Some(best) if score <= best.score => {
+                best.waited += 1;
+                best.waited
+            }
+            _ => {
+                let log_std = self.posterior.noise_std.ln();
+                let weights = self.posterior.weights.clone();
+                self.best = Some(Best { score, step: self.step, weights, log_std, waited: 0 });
+                0
+            }
+        };
+        Ok(Some((score, waited >= patience)))
+    }
+
+    /// Brings the posterior up to the machine's weights.
+    fn refresh(&mut self) -> Result<()> {
+        self.posterior.weights = self.machine.read_f64(self.program.weights)?;
+        self.posterior.noise_std = self.noise_std()?.unwrap_or(1.0);
+        Ok(())
+    }
+
+    /// The posterior as it stands: the best on the validation rows with early stopping, else the current one.
+    ///
+    /// # Errors
+    /// None in practice; reading the machine's buffers.
+    pub fn posterior(&mut self) -> Result<&Posterior> {
+        self.refresh()?;
+        if let Some(best) = &self.best {
+            self.posterior.weights = best.weights.clone();
+            self.posterior.noise_std = best.log_std.exp();
+        }
+        Ok(&self.posterior)
+    }
+
+    /// The same by value, ending the run in memory.
+    ///
+    /// # Errors
+    /// As [`Trainer::posterior`].
+    pub fn into_posterior(mut self) -> Result<Posterior> {
+        self.posterior()?;
+        Ok(self.posterior)
+    }
+
+    /// The complete state: tensors and metadata from which [`Trainer::restore`] continues bit for bit.
+    ///
+    /// # Errors
+    /// None in practice; reading the machine's buffers.
+    pub fn state(&self) -> Result<(Vec<NamedTensor>, BTreeMap<String, String>)> {
+        let mut tensors = Vec::new();
+        for (name, var) in self.program.state() {
+            let data = match self.config.dtype {
+                Dtype::F32 => TensorData::F32(self.machine.read::<f32>(var)?.to_vec()),
+                Dtype::F64 => TensorData::F64(self.machine.read::<f64>(var)?.to_vec()),
+            };
+            tensors.push(NamedTensor::new(name, self.program.tape.shape(var).to_vec(), data));
+        }
+        if let Some(best) = &self.best {
+            let count = best.weights.len();
+            tensors.push(NamedTensor::new("best.weights", vec![count], TensorData::F64(best.weights.clone())));
+            let numbers = vec![best.score, best.log_std];
+            tensors.push(NamedTensor::new("best.score_and_log_std", vec![2], TensorData::F64(numbers)));
+            let counters = vec![best.step, best.waited];
+            tensors.push(NamedTensor::new("best.step_and_waited", vec![2], TensorData::U64(counters)));
+        }
+        Ok((tensors, BTreeMap::new()))
+    }
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    /// Tensors that are missing or have other shapes or types, named with the file.
+    pub fn restore(&mut self, step: u64, tensors: &TensorFile) -> Result<()> {
+        for (name, var) in self.program.state() {
+            let shape = self.program.tape.shape(var);
+            match self.config.dtype {
+                Dtype::F32 => self.machine.write(var, tensors.f32(&name, shape)?)?,
+                Dtype::F64 => self.machine.write(var, tensors.f64(&name, shape)?)?,
+            }
+        }
+        self.best = None;
+        if tensors.names().any(|n| n == "best.weights") {
+            let count = self.program.tape.elements(self.program.weights);
+            let numbers = tensors.f64("best.score_and_log_std", &[2])?;
+            let counters = tensors.u64("best.step_and_waited", &[2])?;
+            self.best = Some(Best {
+                score: numbers[0],
+                log_std: numbers[1],
+                step: counters[0],
+                waited: counters[1],
+                weights: tensors.f64("best.weights", &[count])?.to_vec(),
+            });
+        }
+        self.step = step;
+        Ok(())
+    }
+
+    /// Step of the best state on the validation rows, if any was evaluated.
+    pub fn best_step(&self) -> Option<u64> {
+        self.best.as_ref().map(|b| b.step)
+    }
+}
+
+/// Mean mixture log-likelihood of encoded rows.
+fn validation_score(posterior: &Posterior, rows: &Encoded, seed: u64) -> Result<f64> {
+    let theta = posterior.draw(VALIDATION_SAMPLES, seed)?;
+    posterior.log_likelihood(&theta, VALIDATION_SAMPLES, rows)
+}
+
+/// The entropy method that a configuration names.
+pub fn method_of(method: EntropyMethod) -> Method {
+    match method {
+        EntropyMethod::Exact => Method::Exact,
+        EntropyMethod::Smallest => Method::Smallest,
+        EntropyMethod::Largest => Method::Largest,
+        EntropyMethod::Slq => Method::Slq,
+        EntropyMethod::Paper => Method::Paper,
+    }
+}
+
+/// The work that a configuration allows a matrix-free method in one training step.
+pub fn settings_of(config: &EntropyConfig) -> Settings {
+    Settings {
+        probes: config.probes,
+        steps: config.steps,
+        iterations: config.iterations,
+        tolerance: config.tolerance,
+        directions: true,
+    }
+}

@@ -1,0 +1,195 @@
+//! Reading golden cases (NAME.json and NAME.safetensors) and comparing with them.
+
+use autograd::{DType, Machine, Plan, Request, Tape, Var};
+use livi::activation::Activation;
+use livi::export::{TensorFile, read_tensors};
+use livi::sampler::{CorrelatedSampler, Head, MatMulSampler, MlpSampler, Sampler};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// One case.
+pub struct Case {
+    /// File name without extension.
+    pub name: String,
+    /// Semantics.
+    pub json: Value,
+    /// Arrays.
+    pub tensors: TensorFile,
+}
+
+/// The folder of golden cases: `LIVI_GOLDEN_DIR`.
+///
+/// # Panics
+/// If the variable is not set: a golden test never passes without vectors.
+pub fn folder() -> PathBuf {
+    PathBuf::from(std::env::var_os("LIVI_GOLDEN_DIR").expect("LIVI_GOLDEN_DIR names the folder of golden vectors"))
+}
+
+/// All cases of a folder, by name.
+///
+/// # Panics
+/// If a file cannot be read.
+pub fn cases(folder: &Path) -> Vec<Case> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.expect("a folder entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    names.sort();
+    names
+        .into_iter()
+        .map(|path| Case {
+            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            json: serde_json::from_str(&std::fs::read_to_string(&path).expect("a readable case")).expect("valid JSON"),
+            tensors: read_tensors(path.with_extension("safetensors")).expect("a safetensors file beside the JSON"),
+        })
+        .collect()
+}
+
+impl Case {
+    /// Kind: `mlp`, `mm`, `corremm` or `bnn`.
+    pub fn kind(&self) -> &str {
+        self.json["kind"].as_str().expect("a kind")
+    }
+
+    /// A tensor and its shape.
+    pub fn tensor(&self, name: &str) -> (Vec<f64>, Vec<usize>) {
+        let tensor = self.tensors.get(name).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let livi::export::TensorData::F64(values) = &tensor.data else { panic!("{}: {name} is not f64", self.name) };
+        (values.clone(), tensor.shape.clone())
+    }
+
+    /// A tensor's values.
+    pub fn values(&self, name: &str) -> Vec<f64> {
+        self.tensor(name).0
+    }
+
+    /// Whether the case has a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.names().any(|n| n == name)
+    }
+
+    fn pair(value: &Value) -> [usize; 2] {
+        let list: Vec<usize> = Self::list(value);
+        [list[0], list[1]]
+    }
+
+    fn list(value: &Value) -> Vec<usize> {
+        value.as_array().expect("a list").iter().map(|v| v.as_u64().expect("a size") as usize).collect()
+    }
+
+    /// The activation.
+    pub fn activation(name: &Value) -> Activation {
+        serde_json::from_value(name.clone()).expect("a known activation")
+    }
+
+    /// The case's sampler.
+    ///
+    /// # Panics
+    /// For a kind that is no sampler's.
+    pub fn sampler(&self) -> Box<dyn Sampler> {
+        let json = &self.json;
+        let activation = Self::activation(&json["act"]);
+        let size = |key: &str| json[key].as_u64().expect("a size") as usize;
+        match self.kind() {
+            "mlp" => Box::new(
+                MlpSampler::new(size("d"), &Self::list(&json["hidden"]), size("m"), activation).expect("a valid sampler"),
+            ),
+            "mm" => Box::new(
+                MatMulSampler::new(
+                    Self::pair(&json["latent"]),
+                    Self::pair(&json["hidden"]),
+                    size("n_hidden"),
+                    &[Self::pair(&json["out"])],
+                    activation,
+                )
+                .expect("a valid sampler"),
+            ),
+            "corremm" => {
+                let trunk: Vec<[usize; 2]> = json["trunk"].as_array().expect("a list").iter().map(Self::pair).collect();
+                let heads: Vec<Head> = json["subs"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .map(|h| Head {
+                        input: Self::pair(&h["input"]),
+                        hidden: Self::pair(&h["hidden"]),
+                        outputs: vec![Self::pair(&h["out"])],
+                        hidden_layers: h["n_hidden"].as_u64().expect("a count") as usize,
+                    })
+                    .collect();
+                let noise = Self::pair(&json["noise"]);
+                Box::new(CorrelatedSampler::new(noise, &trunk, &heads, activation).expect("a valid sampler"))
+            }
+            other => panic!("{}: kind {other} is no sampler", self.name),
+        }
+    }
+}
+
+/// Runs a recorded program: inputs with their values, outputs read back.
+///
+/// # Panics
+/// If planning or running fails.
+pub fn run(tape: &Tape, inputs: &[(Var, &[f64])], outputs: &[Var]) -> Vec<Vec<f64>> {
+    let mut machine = Machine::cpu(1).expect("a machine");
+    let plan = Plan::new(tape, &Request::outputs(outputs)).expect("a plan");
+    let needed: Vec<Var> = plan.inputs().to_vec();
+    let plan = machine.load(plan).expect("a loaded plan");
+    for (var, values) in inputs.iter().filter(|(var, _)| needed.contains(var)) {
+        machine.write_f64(*var, values).expect("an input that fits");
+    }
+    machine.run(plan).expect("a run");
+    outputs.iter().map(|&y| machine.read_f64(y).expect("an output")).collect()
+}
+
+/// Tolerances of a precision.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Relative error of values.
+    pub values: f64,
+    /// Relative error of gradients.
+    pub gradients: f64,
+}
+
+/// f64: 1e-9 for values, 1e-7 for gradients; f32: 2e-4 for both.
+pub fn tolerance(dtype: DType) -> Tolerance {
+    match dtype {
+        DType::F64 => Tolerance { values: 1e-9, gradients: 1e-7 },
+        _ => Tolerance { values: 2e-4, gradients: 2e-4 },
+    }
+}
+
+/// Largest error relative to the largest magnitude wanted.
+pub fn relative_error(got: &[f64], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len(), "lengths differ");
+    let scale = want.iter().fold(0.0_f64, |a, w| a.max(w.abs()));
+    let error = got.iter().zip(want).fold(0.0_f64, |a, (g, w)| if g.is_nan() { f64::INFINITY } else { a.max((g - w).abs()) });
+    if error == 0.0 { 0.0 } else { error / scale.max(1e-300) }
+}
+
+/// Collects comparisons and fails at the end with all that miss.
+#[derive(Default)]
+pub struct Checks {
+    failures: Vec<String>,
+    worst: f64,
+    count: usize,
+}
+
+impl Checks {
+    /// Compares within a relative tolerance.
+    pub fn close(&mut self, what: &str, got: &[f64], want: &[f64], tolerance: f64) {
+        let error = relative_error(got, want);
+        self.count += 1;
+        self.worst = self.worst.max(error / tolerance);
+        if error > tolerance {
+            self.failures.push(format!("{what}: relative error {error:.2e}, allowed {tolerance:.0e}"));
+        }
+    }
+
+    /// Number of comparisons and the worst error as a part of its tolerance; panics if any missed or nothing was compared.
+    pub fn finish(self, name: &str) -> (usize, f64) {
+        assert!(self.count > 0, "{name}: nothing was compared");
+        assert!(self.failures.is_empty(), "{name}: {} of {} miss:\n{}", self.failures.len(), self.count, self.failures.join("\n"));
+        (self.count, self.worst)
+    }
+}
