@@ -178,16 +178,16 @@ pub(super) fn unknown_key(key: &str) -> String {
     let mut text = String::from("there is no such key");
     if !close.is_empty() {
         let names = join(close.iter().take(3).map(|(_, name)| *name));
-        text.push_str(&format!("; did you mean {names}?"));
+        text.push_str(&format!("; did you mean {names}"));
     }
     let section = key.rsplit_once('.').map_or("", |(section, _)| section);
     if is_section(section) {
         let keys = KEYS.iter().filter_map(|(name, _)| name.strip_prefix(section)?.strip_prefix('.'));
-        text.push_str(&format!(" The keys of [{section}] are {}", join(keys)));
+        text.push_str(&format!("; the keys of [{section}] are {}", join(keys)));
     } else {
         let mut tops: Vec<&str> = KEYS.iter().map(|(name, _)| name.split('.').next().unwrap_or(name)).collect();
         tops.dedup();
-        text.push_str(&format!(" The top-level keys and sections are {}", join(tops.into_iter())));
+        text.push_str(&format!("; the top-level keys and sections are {}", join(tops.into_iter())));
     }
     text
 }
@@ -221,7 +221,7 @@ mod tests {
     fn a_slip_in_a_key_is_answered_with_the_right_one_first() {
         let problem = unknown_key("training.setps");
         assert!(problem.contains("did you mean `training.steps`"), "{problem}");
-        assert!(problem.contains("The keys of [training] are `steps`, `epochs`"), "{problem}");
+        assert!(problem.contains("the keys of [training] are `steps`, `epochs`"), "{problem}");
     }
 
     #[test]
