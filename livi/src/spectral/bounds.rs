@@ -10,8 +10,8 @@ use crate::Result;
 /// Fewer than d singular values are padded with zeros, as for a J with fewer rows than columns.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) when `sigma` is not positive and finite, `dimension` (d) is zero, there are more than d singular values, or one
-/// of them is negative or not finite.
+/// [`Error::Argument`](crate::Error::Argument) when `sigma` is not positive and finite, `dimension` (d) is zero, there
+/// are more than d singular values, or one of them is negative or not finite.
 ///
 /// ```
 /// use livi::spectral::bounds::half_log_det;
@@ -25,9 +25,10 @@ pub fn half_log_det(singular_values: &[f64], dimension: usize, sigma: f64) -> Re
 
 /// Lower bound from Ritz values: `sum_{i <= k} 1/2 log(t_i^2 + sigma^2) + (d - k) log sigma`.
 ///
-/// `ritz_values` are the square roots `t_i` of the Ritz values of `J^T J` (or of `J J^T`) on any k-dimensional subspace, or the singular values of any compression `P^T J Q` by
-/// orthonormal columns: each is at most the singular value of J of the same rank (Cauchy interlacing), and the singular values left out are at least 0. Equality holds when the
-/// subspace contains the right singular vectors of all singular values that are not zero.
+/// `ritz_values` are the square roots `t_i` of the Ritz values of `J^T J` (or of `J J^T`) on any k-dimensional
+/// subspace, or the singular values of any compression `P^T J Q` by orthonormal columns: each is at most the singular
+/// value of J of the same rank (Cauchy interlacing), and the singular values left out are at least 0. Equality holds
+/// when the subspace contains the right singular vectors of all singular values that are not zero.
 ///
 /// # Errors
 /// As [`half_log_det`].
@@ -43,7 +44,8 @@ pub fn lower_from_ritz_values(ritz_values: &[f64], dimension: usize, sigma: f64)
     sum_with_floor(ritz_values, dimension, sigma)
 }
 
-/// Upper bound from the squared Frobenius norm of J: `d/2 log(|J|_F^2 / d + sigma^2)`, by the inequality of the arithmetic and geometric mean.
+/// Upper bound from the squared Frobenius norm of J: `d/2 log(|J|_F^2 / d + sigma^2)`, by the inequality of the
+/// arithmetic and geometric mean.
 ///
 /// Equality holds exactly for a conformal J (all d singular values equal).
 ///
@@ -61,10 +63,12 @@ pub fn upper_from_frobenius(frobenius_squared: f64, dimension: usize, sigma: f64
     one_value((frobenius_squared / dimension as f64).sqrt(), dimension, sigma)
 }
 
-/// Lower bound `d/2 log(s_min^2 + sigma^2)` from the smallest of all d singular values (0 when J has fewer rows than columns).
+/// Lower bound `d/2 log(s_min^2 + sigma^2)` from the smallest of all d singular values (0 when J has fewer rows than
+/// columns).
 ///
-/// The bound is safe to maximise (Uppal et al. 2023, section 3). It holds for the true smallest singular value and anything below it; a Ritz value is at least as
-/// large, so put in the lower end of an enclosure where the bound must be certain.
+/// The bound is safe to maximise (Uppal et al. 2023, section 3). It holds for the true smallest singular value and
+/// anything below it; a Ritz value is at least as large, so put in the lower end of an enclosure where the bound must
+/// be certain.
 ///
 /// # Errors
 /// As [`half_log_det`].
@@ -80,7 +84,8 @@ pub fn lower_from_smallest_singular_value(smallest: f64, dimension: usize, sigma
 
 /// Upper bound `d/2 log(s_max^2 + sigma^2)` from the largest singular value: a diagnostic, unsafe to maximise.
 ///
-/// It holds for the true largest singular value and anything above it; a value from power iteration is at most as large.
+/// It holds for the true largest singular value and anything above it; a value from power iteration is at most as
+/// large.
 ///
 /// # Errors
 /// As [`half_log_det`].

@@ -35,14 +35,15 @@ pub struct CgReport<T> {
 
 /// Solves `(J^T J + sigma^2 I) w = v` for each row v of `right_hand_sides` (`count x d`), starting at w = 0.
 ///
-/// Hestenes and Stiefel 1952, "Methods of conjugate gradients for solving linear systems", independently for each row. The curvature along a direction p is
-/// `|J p|^2 + sigma^2 |p|^2`, a sum of squares that cannot turn negative by rounding. Iterations grow like the condition number `sqrt(s_max^2 + sigma^2) / sigma` at worst.
+/// Hestenes and Stiefel 1952, "Methods of conjugate gradients for solving linear systems", independently for each row.
+/// The curvature along a direction p is `|J p|^2 + sigma^2 |p|^2`, a sum of squares that cannot turn negative by
+/// rounding. Iterations grow like the condition number `sqrt(s_max^2 + sigma^2) / sigma` at worst.
 ///
 /// Not reaching the tolerance is no error: see `converged` and `residuals`.
 ///
 /// # Errors
-/// [`Error::Argument`] for options out of range, sizes of zero, a wrong length or numbers that are not finite; [`Error::Numerical`] when a product or a
-/// curvature is not finite; what the map answers.
+/// [`Error::Argument`] for options out of range, sizes of zero, a wrong length or numbers that are not finite;
+/// [`Error::Numerical`] when a product or a curvature is not finite; what the map answers.
 ///
 /// ```
 /// use livi::spectral::{CgOptions, DenseMap, conjugate_gradients};

@@ -37,19 +37,21 @@ struct Probe<T> {
 
 /// Golub-Kahan bidiagonalisation of a linear map from several start vectors in lockstep, with its memory.
 ///
-/// From a unit vector `v_1` the process builds, with products by J and its transpose only, orthonormal vectors `v_j` in R^d, `u_j` in R^m and an upper
-/// bidiagonal B with diagonal `alpha`, superdiagonal `beta`, such that after k steps
+/// From a unit vector `v_1` the process builds, with products by J and its transpose only, orthonormal vectors `v_j` in
+/// R^d, `u_j` in R^m and an upper bidiagonal B with diagonal `alpha`, superdiagonal `beta`, such that after k steps
 ///
 /// ```text
 /// J V_k = U_k B_k,        J^T U_k = V_k B_k^T + beta_k v_{k+1} e_k^T
 /// ```
 ///
-/// (Golub and Kahan 1965, "Calculating the singular values and pseudo-inverse of a matrix"). `B_k^T B_k` is what the Lanczos process would find for
-/// `J^T J`, but J is never squared: in f32 the squared form loses singular values under about 3e-4 of the largest, this one keeps
-/// them down to rounding. Each new vector is made orthogonal to all former ones twice, on both sides.
+/// (Golub and Kahan 1965, "Calculating the singular values and pseudo-inverse of a matrix"). `B_k^T B_k` is what the
+/// Lanczos process would find for `J^T J`, but J is never squared: in f32 the squared form loses singular values under
+/// about 3e-4 of the largest, this one keeps them down to rounding. Each new vector is made orthogonal to all former
+/// ones twice, on both sides.
 ///
-/// Row i of every block given to the map belongs to start vector i during the whole run, so a map may well apply another J to each row (a
-/// batch of latents). A start vector whose Krylov space is exhausted stops by itself; its rows are zeros from then on.
+/// Row i of every block given to the map belongs to start vector i during the whole run, so a map may well apply
+/// another J to each row (a batch of latents). A start vector whose Krylov space is exhausted stops by itself; its rows
+/// are zeros from then on.
 ///
 /// Memory: `count * (steps * m + (steps + 1) * d)` numbers, taken by [`GolubKahan::new`]; a run takes none.
 ///
@@ -80,7 +82,8 @@ pub struct GolubKahan<T> {
 }
 
 impl<T: Real> GolubKahan<T> {
-    /// Memory for up to `count` start vectors and `steps` steps (more than `min(rows, cols)` are never needed nor made).
+    /// Memory for up to `count` start vectors and `steps` steps (more than `min(rows, cols)` are never needed nor
+    /// made).
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a size of zero or a memory need beyond the address space.
@@ -123,8 +126,9 @@ impl<T: Real> GolubKahan<T> {
     /// Bidiagonalises `map` from each row of `starts` (`count x d`, any length but zero), forgetting any former run.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) when sizes differ from those of the memory, `count` is zero or above its capacity, or a start
-    /// vector is zero or not finite; [`Error::Numerical`](crate::Error::Numerical) when a product is not finite; what the map answers.
+    /// [`Error::Argument`](crate::Error::Argument) when sizes differ from those of the memory, `count` is zero or above
+    /// its capacity, or a start vector is zero or not finite; [`Error::Numerical`](crate::Error::Numerical) when a
+    /// product is not finite; what the map answers.
     pub fn run<M: LinearMap<T> + ?Sized>(&mut self, map: &mut M, count: usize, starts: &[T]) -> Result<()> {
         let mut map = Counted::new(map)?;
         if (map.rows(), map.cols()) != (self.rows, self.cols) {
@@ -196,7 +200,8 @@ impl<T: Real> GolubKahan<T> {
         self.probes[probe].alpha.len()
     }
 
-    /// Whether the Krylov space of start vector `probe` is exhausted, so that every quadrature at full depth is exact up to rounding.
+    /// Whether the Krylov space of start vector `probe` is exhausted, so that every quadrature at full depth is exact
+    /// up to rounding.
     pub fn is_invariant(&self, probe: usize) -> bool {
         self.probes[probe].state != State::Running
     }
@@ -216,7 +221,8 @@ impl<T: Real> GolubKahan<T> {
         &self.probes[probe].left[..self.depth(probe) * self.rows]
     }
 
-    /// Orthonormal right vectors: `depth x d`, or `(depth + 1) x d` unless the last coefficient of [`GolubKahan::beta`] is zero.
+    /// Orthonormal right vectors: `depth x d`, or `(depth + 1) x d` unless the last coefficient of [`GolubKahan::beta`]
+    /// is zero.
     pub fn right(&self, probe: usize) -> &[T] {
         let probe = &self.probes[probe];
         let count = probe.alpha.len() + usize::from(probe.state != State::Square);
@@ -235,8 +241,8 @@ impl<T: Real> GolubKahan<T> {
 
     /// Gauss quadrature after `depth` steps (at most those made): an upper bound for the logarithm.
     ///
-    /// Nodes are the singular values of `B_k`, weights the squared first components of its right singular vectors (Golub and Meurant 2010,
-    /// "Matrices, Moments and Quadrature with Applications", chapter 6).
+    /// Nodes are the singular values of `B_k`, weights the squared first components of its right singular vectors
+    /// (Golub and Meurant 2010, "Matrices, Moments and Quadrature with Applications", chapter 6).
     ///
     /// # Errors
     /// [`Error::Numerical`](crate::Error::Numerical) when the small singular value problem does not converge.
@@ -246,13 +252,14 @@ impl<T: Real> GolubKahan<T> {
         self.quadrature(probe, depth.min(made), wide)
     }
 
-    /// Gauss-Radau quadrature with a node fixed at the singular value 0, after `depth` steps: a lower bound for the logarithm of
-    /// `J^T J + sigma^2 I`, whose smallest possible eigenvalue `sigma^2` is that node.
+    /// Gauss-Radau quadrature with a node fixed at the singular value 0, after `depth` steps: a lower bound for the
+    /// logarithm of `J^T J + sigma^2 I`, whose smallest possible eigenvalue `sigma^2` is that node.
     ///
-    /// The rule belongs to the Lanczos matrix of order k + 1 with its last diagonal entry chosen such that 0 is an eigenvalue (Golub 1973, "Some modified matrix
-    /// eigenvalue problems"). That entry is `beta_k^2 + alpha_{k+1}^2` and the matrix is `B_{k+1}^T B_{k+1}`; it becomes
-    /// singular when `alpha_{k+1} = 0` is put in. So the nodes are the singular values of the k x (k + 1) matrix
-    /// `[B_k, beta_k e_k]` and a zero: no shifted system has to be solved, and nothing cancels.
+    /// The rule belongs to the Lanczos matrix of order k + 1 with its last diagonal entry chosen such that 0 is an
+    /// eigenvalue (Golub 1973, "Some modified matrix eigenvalue problems"). That entry is `beta_k^2 + alpha_{k+1}^2`
+    /// and the matrix is `B_{k+1}^T B_{k+1}`; it becomes singular when `alpha_{k+1} = 0` is put in. So the nodes are
+    /// the singular values of the k x (k + 1) matrix `[B_k, beta_k e_k]` and a zero: no shifted system has to be
+    /// solved, and nothing cancels.
     ///
     /// # Errors
     /// As [`GolubKahan::gauss`].
@@ -271,7 +278,8 @@ impl<T: Real> GolubKahan<T> {
 
     /// Singular values of `U_k^T J V_{k+1}` after all steps, `depth` of them from the largest to the smallest.
     ///
-    /// Each is at most the singular value of J of the same rank (interlacing); their squares are the Ritz values of `J J^T`.
+    /// Each is at most the singular value of J of the same rank (interlacing); their squares are the Ritz values of `J
+    /// J^T`.
     ///
     /// # Errors
     /// As [`GolubKahan::gauss`].
@@ -291,10 +299,12 @@ impl<T: Real> GolubKahan<T> {
         Ok(self.svd.values()[index])
     }
 
-    /// Solves `(J^T J + sigma^2 I) w = v` for start vector v by Galerkin's condition on the right vectors: the iterate that conjugate gradients would reach.
+    /// Solves `(J^T J + sigma^2 I) w = v` for start vector v by Galerkin's condition on the right vectors: the iterate
+    /// that conjugate gradients would reach.
     ///
-    /// `solution` (d numbers) becomes w, `image` (m numbers) becomes J w by way of the left vectors, which is more accurate in f32 than a product with the
-    /// rounded w. Returns the relative residual `|A w - v| / |v|` that the coefficients predict in exact arithmetic.
+    /// `solution` (d numbers) becomes w, `image` (m numbers) becomes J w by way of the left vectors, which is more
+    /// accurate in f32 than a product with the rounded w. Returns the relative residual `|A w - v| / |v|` that the
+    /// coefficients predict in exact arithmetic.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for slices of a wrong length; otherwise as [`GolubKahan::gauss`].
@@ -417,7 +427,8 @@ fn fill_block<'a, T: Real>(
     }
 }
 
-/// Hands each probe that is still running its row of the block. Probes are independent, so threads change nothing in the results.
+/// Hands each probe that is still running its row of the block. Probes are independent, so threads change nothing in
+/// the results.
 fn for_each_probe<T: Real>(
     parallel: bool,
     probes: &mut [Probe<T>],

@@ -1,7 +1,7 @@
 //! Loops over long vectors: inner products accumulated in f64 in a fixed order, and blocked orthogonalisation.
 //!
-//! Sums use a fixed number of partial sums whatever the processor's vector width, so a result depends neither on the machine's
-//! instruction set nor on the number of threads.
+//! Sums use a fixed number of partial sums whatever the processor's vector width, so a result depends neither on the
+//! machine's instruction set nor on the number of threads.
 
 use pulp::Arch;
 
@@ -10,7 +10,8 @@ use super::Real;
 /// Partial sums of an inner product.
 const LANES: usize = 16;
 
-/// Entries of a vector that orthogonalisation handles at once: small enough for the panel of a whole basis to stay in cache.
+/// Entries of a vector that orthogonalisation handles at once: small enough for the panel of a whole basis to stay in
+/// cache.
 const PANEL: usize = 512;
 
 #[inline(always)]
@@ -155,14 +156,15 @@ pub(super) fn orthogonalise_scratch(size: usize) -> usize {
     size * (LANES + 2)
 }
 
-/// Makes `vector` orthogonal to an orthonormal basis by two passes of classical Gram-Schmidt and returns its norm afterwards.
+/// Makes `vector` orthogonal to an orthonormal basis by two passes of classical Gram-Schmidt and returns its norm
+/// afterwards.
 ///
-/// The basis vectors lie one after the other in `basis`, each as long as `vector`. The first `basis.len() / vector.len()` numbers
-/// of `scratch` are then the components that were taken out.
+/// The basis vectors lie one after the other in `basis`, each as long as `vector`. The first `basis.len() /
+/// vector.len()` numbers of `scratch` are then the components that were taken out.
 ///
-/// Two passes give orthogonality to rounding (Giraud, Langou, Rozloznik, van den Eshof 2005, "Rounding error analysis of the
-/// classical Gram-Schmidt orthogonalization process"). The subtraction of the first pass and the inner products of the second
-/// share one sweep, panel by panel, so the basis is read three times and not four.
+/// Two passes give orthogonality to rounding (Giraud, Langou, Rozloznik, van den Eshof 2005, "Rounding error analysis
+/// of the classical Gram-Schmidt orthogonalization process"). The subtraction of the first pass and the inner products
+/// of the second share one sweep, panel by panel, so the basis is read three times and not four.
 pub(super) fn orthogonalise<T: Real>(basis: &[T], vector: &mut [T], scratch: &mut [f64]) -> f64 {
     let length = vector.len();
     let size = basis.len() / length;

@@ -7,9 +7,9 @@ use crate::{Error, Result};
 
 /// A linear map J from R^d to R^m, known only by products with blocks of vectors.
 ///
-/// Blocks are row-major with one vector a row. A method of this module calls with one `count` during a whole run (a vector
-/// that is no longer needed is replaced by zeros), so an implementation may prepare its workspace for that count; only the last
-/// block of a longer list of probes can be shorter.
+/// Blocks are row-major with one vector a row. A method of this module calls with one `count` during a whole run (a
+/// vector that is no longer needed is replaced by zeros), so an implementation may prepare its workspace for that
+/// count; only the last block of a longer list of probes can be shorter.
 pub trait LinearMap<T: Real> {
     /// Dimension m of the outputs.
     fn rows(&self) -> usize;

@@ -10,9 +10,11 @@ use crate::Result;
 /// When an iteration for the smallest singular value ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmallestOptions {
-    /// Done when `|J^T J v - s^2 v| <= tolerance * (s^2 + floor^2)`: then some eigenvalue of `J^T J + floor^2 I` is that close, relatively.
+    /// Done when `|J^T J v - s^2 v| <= tolerance * (s^2 + floor^2)`: then some eigenvalue of `J^T J + floor^2 I` is
+    /// that close, relatively.
     pub tolerance: f64,
-    /// Length under which singular values need not be told apart, in the unit of singular values: the sigma of the entropy, or 0 for a purely relative test.
+    /// Length under which singular values need not be told apart, in the unit of singular values: the sigma of the
+    /// entropy, or 0 for a purely relative test.
     pub floor: f64,
     /// Most iterations (LOBPCG) or steps of one Krylov space (the Golub-Kahan process).
     pub max_iterations: usize,
@@ -34,20 +36,24 @@ impl SmallestOptions {
     }
 }
 
-/// Smallest singular value of J, as the smallest eigenpair of `J^T J`, by LOBPCG (Knyazev 2001, "Toward the optimal preconditioned eigensolver") without a preconditioner, from a
-/// block of start vectors (`block x d`, linearly independent, best random).
+/// Smallest singular value of J, as the smallest eigenpair of `J^T J`, by LOBPCG (Knyazev 2001, "Toward the optimal
+/// preconditioned eigensolver") without a preconditioner, from a block of start vectors (`block x d`, linearly
+/// independent, best random).
 ///
-/// Each iteration makes one product with J and one with its transpose for each vector of the block. The Rayleigh-Ritz step takes the singular values of `J S` for an
-/// orthonormal S instead of the eigenvalues of `S^T J^T J S`, so small singular values are not lost by squaring. A larger block copes with clusters at the lower end.
+/// Each iteration makes one product with J and one with its transpose for each vector of the block. The Rayleigh-Ritz
+/// step takes the singular values of `J S` for an orthonormal S instead of the eigenvalues of `S^T J^T J S`, so small
+/// singular values are not lost by squaring. A larger block copes with clusters at the lower end.
 ///
-/// The value is a Ritz value, at least the true smallest singular value: before convergence it makes no lower bound. See [`SingularTriplet::smallest_enclosure`]. With fewer rows
-/// than columns the smallest singular value is exactly 0 and no product is made.
+/// The value is a Ritz value, at least the true smallest singular value: before convergence it makes no lower bound.
+/// See [`SingularTriplet::smallest_enclosure`]. With fewer rows than columns the smallest singular value is exactly 0
+/// and no product is made.
 ///
 /// Memory: `6 * block * (d + m)` numbers.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for options out of range, sizes of zero, a wrong length, start vectors that are not finite or linearly
-/// dependent; [`Error::Numerical`](crate::Error::Numerical) when a product is not finite or a small problem does not converge; what the map answers.
+/// [`Error::Argument`](crate::Error::Argument) for options out of range, sizes of zero, a wrong length, start vectors
+/// that are not finite or linearly dependent; [`Error::Numerical`](crate::Error::Numerical) when a product is not
+/// finite or a small problem does not converge; what the map answers.
 ///
 /// ```
 /// use livi::spectral::{DenseMap, SmallestOptions, lobpcg};
@@ -81,7 +87,8 @@ fn check_starts<T: Real>(block: usize, cols: usize, starts: &[T]) -> Result<()> 
     expect_block("start vectors", starts, block, cols)
 }
 
-/// The iteration for its own sake, whatever the shape of the map: at most `max_iterations`, fewer when `is_reached` (value, residual).
+/// The iteration for its own sake, whatever the shape of the map: at most `max_iterations`, fewer when `is_reached`
+/// (value, residual).
 pub(super) fn iterate<T: Real, M: LinearMap<T>>(
     map: &mut Counted<M>,
     block: usize,
@@ -201,7 +208,8 @@ impl<T: Real> Space<T> {
         Ok(norm(&self.residuals[..self.cols]))
     }
 
-    /// Makes X and P orthonormal afresh, appends the residuals and their images. False when the residuals add nothing to the space.
+    /// Makes X and P orthonormal afresh, appends the residuals and their images. False when the residuals add nothing
+    /// to the space.
     fn extend<M: LinearMap<T>>(&mut self, map: &mut Counted<M>) -> Result<bool> {
         for index in 0..self.size {
             // Only rounding is taken out here; the images follow by the same combination.
@@ -236,7 +244,8 @@ impl<T: Real> Space<T> {
         Ok(true)
     }
 
-    /// Replaces X by the Ritz vectors of the smallest Ritz values and P by the part of them outside the former X, orthogonal to the new X.
+    /// Replaces X by the Ritz vectors of the smallest Ritz values and P by the part of them outside the former X,
+    /// orthogonal to the new X.
     fn rayleigh_ritz(&mut self) -> Result<()> {
         let (size, block, rows, cols) = (self.size, self.block, self.rows, self.cols);
         // J S = Q R; the singular values of R are those of J S.

@@ -7,14 +7,16 @@ use crate::Result;
 /// Rayleigh-Ritz steps of the published variant.
 pub const PAPER_STEPS: usize = 5;
 
-/// The published estimate of the smallest singular value: [`PAPER_STEPS`] Rayleigh-Ritz steps on the span of iterate, residual and former direction, from `start` (d numbers; the publication draws
-/// it at random each time), whatever the residual then is (Uppal et al. 2023, section 3.2 and the accompanying code).
+/// The published estimate of the smallest singular value: [`PAPER_STEPS`] Rayleigh-Ritz steps on the span of iterate,
+/// residual and former direction, from `start` (d numbers; the publication draws it at random each time), whatever the
+/// residual then is (Uppal et al. 2023, section 3.2 and the accompanying code).
 ///
-/// After so few steps the value is usually far above the smallest singular value: compare [`SingularTriplet::residual`]. A map with fewer rows than columns gets no special treatment.
+/// After so few steps the value is usually far above the smallest singular value: compare
+/// [`SingularTriplet::residual`]. A map with fewer rows than columns gets no special treatment.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for sizes of zero, a start vector that is zero, not finite or of a wrong length; [`Error::Numerical`](crate::Error::Numerical) when a product is
-/// not finite; what the map answers.
+/// [`Error::Argument`](crate::Error::Argument) for sizes of zero, a start vector that is zero, not finite or of a wrong
+/// length; [`Error::Numerical`](crate::Error::Numerical) when a product is not finite; what the map answers.
 ///
 /// ```
 /// use livi::spectral::{DenseMap, paper_smallest};
@@ -28,10 +30,12 @@ pub fn paper_smallest<T: Real, M: LinearMap<T> + ?Sized>(map: &mut M, start: &[T
     lobpcg::iterate(&mut map, 1, start, PAPER_STEPS, |_, residual| residual == 0.0)
 }
 
-/// The published value `d log(mu + sigma^2)`, in nats, in the place of `d/2 log(mu^2 + sigma^2)`: neither a lower nor an upper bound of `1/2 log det A`.
+/// The published value `d log(mu + sigma^2)`, in nats, in the place of `d/2 log(mu^2 + sigma^2)`: neither a lower nor
+/// an upper bound of `1/2 log det A`.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) when `dimension` (d) is zero, `sigma` is not positive and finite, or `value` (mu) is negative or not finite.
+/// [`Error::Argument`](crate::Error::Argument) when `dimension` (d) is zero, `sigma` is not positive and finite, or
+/// `value` (mu) is negative or not finite.
 ///
 /// ```
 /// let value = livi::spectral::paper_half_log_det(0.99, 3, 0.1)?;

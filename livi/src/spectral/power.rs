@@ -7,17 +7,21 @@ use super::triplet::measure;
 use super::{Counted, LinearMap, Real, SingularTriplet};
 use crate::Result;
 
-/// Largest singular triplet of J by power iteration with `J^T J` from a block of start vectors (`block x d`, best random).
+/// Largest singular triplet of J by power iteration with `J^T J` from a block of start vectors (`block x d`, best
+/// random).
 ///
-/// With `block = 1` this is the power method; a larger block iterates a subspace with a Rayleigh-Ritz step (Golub and Van Loan 2013, "Matrix
-/// Computations", section 8.2.4), and the error of the value then shrinks by `(s_{block + 1} / s_1)^4` an iteration. Each iteration makes one product with J and one with
-/// its transpose for each vector of the block. Done when `|J^T J v - s^2 v| <= tolerance * s^2`.
+/// With `block = 1` this is the power method; a larger block iterates a subspace with a Rayleigh-Ritz step (Golub and
+/// Van Loan 2013, "Matrix Computations", section 8.2.4), and the error of the value then shrinks by `(s_{block + 1} /
+/// s_1)^4` an iteration. Each iteration makes one product with J and one with its transpose for each vector of the
+/// block. Done when `|J^T J v - s^2 v| <= tolerance * s^2`.
 ///
-/// The value is at most the true largest singular value: see [`SingularTriplet::largest_enclosure`]. A map that is zero on all start vectors gives the value 0.
+/// The value is at most the true largest singular value: see [`SingularTriplet::largest_enclosure`]. A map that is zero
+/// on all start vectors gives the value 0.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for options out of range, sizes of zero, a wrong length, start vectors that are zero or not finite;
-/// [`Error::Numerical`](crate::Error::Numerical) when a product is not finite or a small problem does not converge; what the map answers.
+/// [`Error::Argument`](crate::Error::Argument) for options out of range, sizes of zero, a wrong length, start vectors
+/// that are zero or not finite; [`Error::Numerical`](crate::Error::Numerical) when a product is not finite or a small
+/// problem does not converge; what the map answers.
 ///
 /// ```
 /// use livi::spectral::{DenseMap, power_iteration};

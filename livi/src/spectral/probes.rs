@@ -10,8 +10,8 @@ use crate::Result;
 
 /// Fills `out` with independent signs, +1 or -1 with equal probability.
 ///
-/// A row of d of them has the squared norm d and `E[v v^T] = I` (Hutchinson 1989, "A stochastic estimator of the trace of
-/// the influence matrix for Laplacian smoothing splines").
+/// A row of d of them has the squared norm d and `E[v v^T] = I` (Hutchinson 1989, "A stochastic estimator of the trace
+/// of the influence matrix for Laplacian smoothing splines").
 ///
 /// ```
 /// use rand::SeedableRng;

@@ -8,8 +8,9 @@ use crate::Result;
 /// What the probes are to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeKind {
-    /// Independent random vectors whose direction has `E[v v^T] = |v|^2 I / d`: Rademacher, Gaussian, uniform on the sphere. Fewer than d orthogonal vectors in a random
-    /// position belong here too; their standard error is then an overestimate.
+    /// Independent random vectors whose direction has `E[v v^T] = |v|^2 I / d`: Rademacher, Gaussian, uniform on the
+    /// sphere. Fewer than d orthogonal vectors in a random position belong here too; their standard error is then an
+    /// overestimate.
     Independent,
     /// An orthogonal basis of R^d: the sum over it has no Monte-Carlo error, and the standard error is 0.
     OrthogonalBasis,
@@ -47,8 +48,9 @@ pub struct ProbeBracket {
 
 /// Solves `A w = v` for the probes v as they were given, from the Krylov bases of the quadrature.
 ///
-/// With v and w held fixed, the gradient of `1/2 log det A` is estimated by that of `sum_k weight_k <J w_k, J(parameters) v_k>`: one reverse pass over one
-/// batched product. It is unbiased when the w are exact, so look at the residuals.
+/// With v and w held fixed, the gradient of `1/2 log det A` is estimated by that of `sum_k weight_k <J w_k,
+/// J(parameters) v_k>`: one reverse pass over one batched product. It is unbiased when the w are exact, so look at the
+/// residuals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeSolves<T> {
     /// w, `count x d`.
@@ -57,7 +59,8 @@ pub struct ProbeSolves<T> {
     pub images: Vec<T>,
     /// Weight of each probe: `d / (count |v|^2)`.
     pub weights: Vec<f64>,
-    /// `|A w - v| / |v|` from products with the rounded w: in f32 never much under `6e-8 (s_max / sigma)^2`.
+    /// `|A w - v| / |v|` from products with the rounded w: in f32 rounding alone makes it about `6e-8 (s_max /
+    /// sigma)^2`.
     pub residuals: Vec<f64>,
     /// The same residual as the bidiagonal's coefficients predict it, without the rounding of w.
     pub predicted_residuals: Vec<f64>,
@@ -78,7 +81,8 @@ pub struct SlqReport<T> {
     pub lower_standard_error: f64,
     /// Monte-Carlo standard error of `upper`.
     pub upper_standard_error: f64,
-    /// How far rounding of the products may move the values, to first order: every singular value perturbed by 8 units of roundoff of the largest.
+    /// How far rounding of the products may move the values, to first order: every singular value perturbed by 8 units
+    /// of roundoff of the largest.
     pub rounding: f64,
     /// Deterministic lower bound of the exact value from the Ritz values of the best single probe.
     pub certified_lower: f64,
@@ -91,7 +95,8 @@ pub struct SlqReport<T> {
 }
 
 impl<T> SlqReport<T> {
-    /// Interval for the exact value: the bracket widened on each side by the rounding allowance and by `standard_errors` of that side's standard errors.
+    /// Interval for the exact value: the bracket widened on each side by the rounding allowance and by
+    /// `standard_errors` of that side's standard errors.
     pub fn interval(&self, standard_errors: f64) -> (f64, f64) {
         // Zero times an infinite standard error would not be a number.
         let margin = |error: f64| self.rounding + if standard_errors == 0.0 { 0.0 } else { standard_errors * error };
@@ -99,20 +104,24 @@ impl<T> SlqReport<T> {
     }
 }
 
-/// Estimates `1/2 log det A`, `A = J^T J + sigma^2 I_d`, from `count` probes (`count x d`, row-major; their norms do not matter).
+/// Estimates `1/2 log det A`, `A = J^T J + sigma^2 I_d`, from `count` probes (`count x d`, row-major; their norms do
+/// not matter).
 ///
-/// For each probe a Golub-Kahan run of `steps` steps gives two quadratures of `1/2 d v^T log(A) v / |v|^2`: Gauss, which is too large, and Gauss-Radau with a node at the smallest
-/// possible eigenvalue `sigma^2`, which is too small, since the even derivatives of the logarithm are negative and the odd ones positive (Golub and Meurant 2010, chapter 6; Ubaru,
-/// Chen and Saad 2017, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature"). What the bracket leaves open is the Monte-Carlo error over probes. Probes that are an
-/// orthogonal basis leave none.
+/// For each probe a Golub-Kahan run of `steps` steps gives two quadratures of `1/2 d v^T log(A) v / |v|^2`: Gauss,
+/// which is too large, and Gauss-Radau with a node at the smallest possible eigenvalue `sigma^2`, which is too small,
+/// since the even derivatives of the logarithm are negative and the odd ones positive (Golub and Meurant 2010, chapter
+/// 6; Ubaru, Chen and Saad 2017, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature"). What the bracket
+/// leaves open is the Monte-Carlo error over probes. Probes that are an orthogonal basis leave none.
 ///
-/// A probe's estimate lies where the two ends would meet if each kept converging in proportion to its change over the last two steps: with the ends' changes `c` and `C` it is
-/// `(C lower + c upper) / (c + C)`. Either end alone can be far better than the other (the upper one for a spectrum away from 0, the lower one for a J of low rank), and this tells them
-/// apart. After one step it is the midpoint.
+/// A probe's estimate lies where the two ends would meet if each kept converging in proportion to its change over the
+/// last two steps: with the ends' changes `c` and `C` it is `(C lower + c upper) / (c + C)`. Either end alone can be
+/// far better than the other (the upper one for a spectrum away from 0, the lower one for a J of low rank), and this
+/// tells them apart. After one step it is the midpoint.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for a sigma that is not positive, sizes of zero, a wrong length, a probe that is zero or not finite, a basis that is not one;
-/// [`Error::Numerical`](crate::Error::Numerical) for products that are not finite; what the map answers.
+/// [`Error::Argument`](crate::Error::Argument) for a sigma that is not positive, sizes of zero, a wrong length, a probe
+/// that is zero or not finite, a basis that is not one; [`Error::Numerical`](crate::Error::Numerical) for products that
+/// are not finite; what the map answers.
 ///
 /// ```
 /// use livi::spectral::{DenseMap, ProbeKind, SlqOptions, stochastic_lanczos_quadrature};
@@ -135,7 +144,8 @@ pub fn stochastic_lanczos_quadrature<T: Real, M: LinearMap<T> + ?Sized>(
     stochastic_lanczos_quadrature_in(&mut workspace, map, count, probes, options)
 }
 
-/// [`stochastic_lanczos_quadrature`] in memory that is kept between calls: its number of steps and its capacity stand for the options `steps` and `block`.
+/// [`stochastic_lanczos_quadrature`] in memory that is kept between calls: its number of steps and its capacity stand
+/// for the options `steps` and `block`.
 ///
 /// # Errors
 /// As [`stochastic_lanczos_quadrature`].
@@ -238,7 +248,8 @@ pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
     })
 }
 
-/// Where a rising lower and a falling upper sequence meet if the distance still to go is proportional to the last change.
+/// Where a rising lower and a falling upper sequence meet if the distance still to go is proportional to the last
+/// change.
 fn meeting_point(former_lower: f64, lower: f64, former_upper: f64, upper: f64) -> f64 {
     let (rise, fall) = ((lower - former_lower).max(0.0), (former_upper - upper).max(0.0));
     if rise + fall > 0.0 { (fall * lower + rise * upper) / (rise + fall) } else { 0.5 * (lower + upper) }

@@ -81,7 +81,8 @@ impl SmallSvd {
     }
 }
 
-/// The decomposition from the eigenvectors of the Gram matrix, for the rare matrix on which the direct iteration stalls.
+/// The decomposition from the eigenvectors of the Gram matrix, for the rare matrix on which the direct iteration
+/// stalls.
 ///
 /// Values under about 1e-8 of the largest are then known to that absolute accuracy only.
 fn decompose_by_eigenvectors(

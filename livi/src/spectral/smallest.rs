@@ -6,18 +6,21 @@ use super::triplet::{measure, zero};
 use super::{Counted, GolubKahan, LinearMap, Products, Real, SingularTriplet};
 use crate::Result;
 
-/// Smallest singular value of J as the smallest singular value of the bidiagonal matrix of a Golub-Kahan process from `start` (d numbers, best random).
+/// Smallest singular value of J as the smallest singular value of the bidiagonal matrix of a Golub-Kahan process from
+/// `start` (d numbers, best random).
 ///
-/// The Ritz vector minimises `|J v| / |v|` over a whole Krylov space of `options.max_iterations` steps, which LOBPCG only approaches: for a given number of products this is the
-/// better of the two as long as memory holds the basis, `steps * (m + d)` numbers. When one space is not enough, the process starts again from the Ritz vector, up to `restarts`
-/// times; products grow by two for each step and by two for each residual.
+/// The Ritz vector minimises `|J v| / |v|` over a whole Krylov space of `options.max_iterations` steps, which LOBPCG
+/// only approaches: for a given number of products this is the better of the two as long as memory holds the basis,
+/// `steps * (m + d)` numbers. When one space is not enough, the process starts again from the Ritz vector, up to
+/// `restarts` times; products grow by two for each step and by two for each residual.
 ///
-/// The value is a Ritz value, at least the true smallest singular value: see [`SingularTriplet::smallest_enclosure`]. With fewer rows than columns the smallest
-/// singular value is exactly 0 and no product is made.
+/// The value is a Ritz value, at least the true smallest singular value: see [`SingularTriplet::smallest_enclosure`].
+/// With fewer rows than columns the smallest singular value is exactly 0 and no product is made.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for options out of range, sizes of zero, a start vector that is zero, not finite or of a wrong length;
-/// [`Error::Numerical`](crate::Error::Numerical) when a product is not finite or the small problem does not converge; what the map answers.
+/// [`Error::Argument`](crate::Error::Argument) for options out of range, sizes of zero, a start vector that is zero,
+/// not finite or of a wrong length; [`Error::Numerical`](crate::Error::Numerical) when a product is not finite or the
+/// small problem does not converge; what the map answers.
 ///
 /// ```
 /// use livi::spectral::{DenseMap, SmallestOptions, krylov_smallest};
@@ -46,11 +49,12 @@ pub fn krylov_smallest<T: Real, M: LinearMap<T> + ?Sized>(
     })
 }
 
-/// Largest singular value of J by the same process: `steps` of a Golub-Kahan process from `start`, restarted up to `restarts` times until
-/// `|J^T J v - s^2 v| <= tolerance * s^2`.
+/// Largest singular value of J by the same process: `steps` of a Golub-Kahan process from `start`, restarted up to
+/// `restarts` times until `|J^T J v - s^2 v| <= tolerance * s^2`.
 ///
-/// Converges in far fewer products than [`power_iteration`](super::power_iteration), at the price of the basis: `steps * (m + d)` numbers. The value is at most the true largest
-/// singular value: see [`SingularTriplet::largest_enclosure`].
+/// Converges in far fewer products than [`power_iteration`](super::power_iteration), at the price of the basis: `steps
+/// * (m + d)` numbers. The value is at most the true largest singular value: see
+/// [`SingularTriplet::largest_enclosure`].
 ///
 /// # Errors
 /// As [`krylov_smallest`].

@@ -11,7 +11,8 @@ pub fn generator(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
-/// A `rows x cols` matrix, row-major, with the given singular values (at most `min(rows, cols)`; the others are zero) in random positions.
+/// A `rows x cols` matrix, row-major, with the given singular values (at most `min(rows, cols)`; the others are zero)
+/// in random positions.
 pub fn matrix_with(singular_values: &[f64], rows: usize, cols: usize, seed: u64) -> Vec<f64> {
     let mut generator = generator(seed);
     let rank = singular_values.len();

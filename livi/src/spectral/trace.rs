@@ -1,13 +1,14 @@
 //! Hutchinson's estimate of a trace, and the mean of independent samples with its standard error.
 
 use super::arguments::{expect_block, expect_length, expect_positive};
-use super::kernels::{all_finite, dot, norm};
+use super::kernels::{all_finite, dot};
 use super::{LinearMap, Real};
 use crate::{Error, Result};
 
 /// Mean of independent samples and the standard error of that mean.
 ///
-/// The standard error is the sample standard deviation (divisor n - 1) over `sqrt(n)`. One sample says nothing of its spread: infinity.
+/// The standard error is the sample standard deviation (divisor n - 1) over `sqrt(n)`. One sample says nothing of its
+/// spread: infinity.
 ///
 /// # Errors
 /// [`Error::Argument`] for no samples.
@@ -39,14 +40,16 @@ pub struct TraceEstimate {
     pub per_probe: Vec<f64>,
 }
 
-/// Estimates `tr F` for a symmetric or other linear F on R^d, known by its products, as the mean of `d v^T F v / |v|^2` over random probes v (`count x d`).
+/// Estimates `tr F` for a symmetric or other linear F on R^d, known by its products, as the mean of `d v^T F v / |v|^2`
+/// over random probes v (`count x d`).
 ///
-/// `function` writes `F v` for each row of its block into its output, as [`LinearMap::apply`] does. The estimate is unbiased for Rademacher probes (Hutchinson
-/// 1989) and for Gaussian ones rescaled to one norm; over an orthogonal basis it is the trace itself, and then the standard error measures nothing.
+/// `function` writes `F v` for each row of its block into its output, as [`LinearMap::apply`] does. The estimate is
+/// unbiased for Rademacher probes (Hutchinson 1989) and for Gaussian ones rescaled to one norm; over an orthogonal
+/// basis it is the trace itself, and then the standard error measures nothing.
 ///
 /// # Errors
-/// [`Error::Argument`] for sizes of zero, a wrong length, a probe that is zero or not finite; [`Error::Numerical`] for a product that is not finite; what
-/// `function` answers.
+/// [`Error::Argument`] for sizes of zero, a wrong length, a probe that is zero or not finite; [`Error::Numerical`] for
+/// a product that is not finite; what `function` answers.
 ///
 /// ```
 /// use livi::spectral::hutchinson_trace;
@@ -87,7 +90,8 @@ pub fn hutchinson_trace<T: Real>(
     Ok(TraceEstimate { estimate, standard_error, per_probe })
 }
 
-/// Squared Frobenius norm of J, the trace of `J^T J`, by products with the unit vectors of R^d, `block` at a time: exact up to rounding, d products.
+/// Squared Frobenius norm of J, the trace of `J^T J`, by products with the unit vectors of R^d, `block` at a time:
+/// exact up to rounding, d products.
 ///
 /// # Errors
 /// [`Error::Argument`] for sizes of zero; [`Error::Numerical`] for a product that is not finite; what the map answers.
@@ -114,7 +118,7 @@ pub fn frobenius_squared<T: Real, M: LinearMap<T> + ?Sized>(map: &mut M, block: 
             vectors[index * cols + start + index] = T::from_f64(1.0);
         }
         map.apply(count, &vectors[..count * cols], &mut images[..count * rows])?;
-        sum += images[..count * rows].chunks_exact(rows).map(|image| norm(image).powi(2)).sum::<f64>();
+        sum += images[..count * rows].chunks_exact(rows).map(|image| dot(image, image)).sum::<f64>();
     }
     Ok(sum)
 }
@@ -171,7 +175,8 @@ mod tests {
             estimates.push(one.estimate);
             variance += one.standard_error.powi(2) / 400.0;
         }
-        // The standard error of the mean times sqrt(400) is the spread of one estimate, known to about 1 / sqrt(800) = 4 percent.
+        // The standard error of the mean times sqrt(400) is the spread of one estimate, known to about 1 / sqrt(800) =
+        // 4 percent.
         let spread = mean_and_standard_error(&estimates).unwrap().1 * 20.0;
         assert!((spread / variance.sqrt() - 1.0).abs() < 0.15, "{spread} {}", variance.sqrt());
     }

@@ -24,15 +24,18 @@ pub struct SingularTriplet<T> {
 }
 
 impl<T> SingularTriplet<T> {
-    /// Interval that holds some singular value of J (exact arithmetic): the square roots of `s^2 -+ residual`, the lower end at least 0.
+    /// Interval that holds some singular value of J (exact arithmetic): the square roots of `s^2 -+ residual`, the
+    /// lower end at least 0.
     ///
-    /// An iteration that has settled on a wrong singular value has a small residual too: which singular value it is, the residual cannot tell.
+    /// An iteration that has settled on a wrong singular value has a small residual too: which singular value it is,
+    /// the residual cannot tell.
     pub fn enclosure(&self) -> (f64, f64) {
         let root = |side: f64| (self.value * self.value + side * self.residual).max(0.0).sqrt();
         (root(-1.0), root(1.0))
     }
 
-    /// Enclosure when the triplet is taken for the smallest singular value, which is never above a Ritz value: from the lower end of [`SingularTriplet::enclosure`] to the value.
+    /// Enclosure when the triplet is taken for the smallest singular value, which is never above a Ritz value: from the
+    /// lower end of [`SingularTriplet::enclosure`] to the value.
     pub fn smallest_enclosure(&self) -> (f64, f64) {
         (self.enclosure().0, self.value)
     }
@@ -43,7 +46,8 @@ impl<T> SingularTriplet<T> {
     }
 }
 
-/// The triplet of a vector v of any length but zero, value and residual from fresh products. Iterations, convergence and products are left for the caller.
+/// The triplet of a vector v of any length but zero, value and residual from fresh products. Iterations, convergence
+/// and products are left for the caller.
 pub(super) fn measure<T: Real, M: LinearMap<T> + ?Sized>(map: &mut M, mut right: Vec<T>) -> Result<SingularTriplet<T>> {
     let length = norm(&right);
     if !(length > 0.0 && length.is_finite()) {

@@ -9,7 +9,8 @@ fn options(tolerance: f64, max_iterations: usize) -> SmallestOptions {
 fn it_converges_to_the_smallest_singular_value_and_its_enclosure_holds_it() {
     for (name, rows, cols, matrix) in gallery() {
         let exact = singular_values(&matrix, rows, cols)[cols - 1];
-        // Without a preconditioner small singular values at the end of a steep decay are out of reach of any tight tolerance.
+        // Without a preconditioner small singular values at the end of a steep decay are out of reach of any tight
+        // tolerance.
         let tolerance = if ["decaying", "rank deficient"].contains(&name) { 0.1 } else { 1e-6 };
         // A block that cuts a cluster converges slowly; six vectors hold the whole lower cluster.
         let blocks = if name == "clustered" { [1, 6] } else { [1, 3] };

@@ -13,7 +13,8 @@ fn exact_value(matrix: &[f64], rows: usize, cols: usize, sigma: f64) -> f64 {
     half_log_det(&singular_values(matrix, rows, cols), cols, sigma).unwrap()
 }
 
-/// Checks every probe's bracket against the dense quadratic form, up to the report's rounding allowance and 1e-12 of the dense truth's own.
+/// Checks every probe's bracket against the dense quadratic form, up to `truth_error`, the dense truth's own relative
+/// error, and the rounding allowance: the report gives its mean over the three probes, so three times that covers each.
 fn check_brackets<T: Real>(sigma: f64, truth_error: f64) {
     for (name, rows, cols, matrix) in gallery() {
         let matrix: Vec<f64> = matrix.iter().map(|&entry| T::from_f64(entry).to_f64()).collect();
