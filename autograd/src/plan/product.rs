@@ -118,21 +118,30 @@ pub(super) fn accumulate(program: &mut Program) {
         let id = view.buffer.0;
         uses[id] == 1 && program.homes[id].is_none() && view.is_whole(program.items[id].elements())
     };
+    // Forwards: which sums could, as (product, start). Whatever ends a chain of products counts as a product.
+    let mut chain: Vec<Option<(usize, View)>> = vec![None; program.items.len()];
     for id in 0..program.items.len() {
         let Work::Point(Point::Binary(Binary::Add), sources) = &program.items[id].work else { continue };
         let [Source::View(left), Source::View(right)] = sources.as_slice() else { continue };
-        let found = [(left, right), (right, left)].into_iter().find_map(|(product, start)| {
+        chain[id] = [(left, right), (right, left)].into_iter().find_map(|(product, start)| {
             let Work::Product(multiply) = &program.items[product.buffer.0].work else { return None };
-            let start_item = &program.items[start.buffer.0].work;
-            let worthwhile = multiply.summed || matches!(start_item, Work::Product(_)) && !by_register[id];
-            let possible = multiply.start.is_none()
-                && !matches!(start_item, Work::Leaf(_))
+            let before = &program.items[start.buffer.0].work;
+            let adds_to_products = matches!(before, Work::Product(_)) || chain[start.buffer.0].is_some();
+            let possible = (multiply.summed || adds_to_products)
+                && !matches!(before, Work::Leaf(_))
                 && only_here(program, product)
                 && only_here(program, start);
-            (worthwhile && possible).then(|| Multiply { start: Some(start.clone()), ..multiply.clone() })
+            possible.then(|| (product.buffer.0, start.clone()))
         });
-        if let Some(multiply) = found {
-            program.items[id].work = Work::Product(multiply);
+    }
+    // Backwards: which do. A sum that an elementwise step could take from a register stays elementwise, unless it is the start of another.
+    let mut starts = vec![false; program.items.len()];
+    for id in (0..program.items.len()).rev() {
+        let Some((product, start)) = chain[id].take() else { continue };
+        let Work::Product(multiply) = &program.items[product].work else { continue };
+        if multiply.summed || starts[id] || !by_register[id] {
+            starts[start.buffer.0] = true;
+            program.items[id].work = Work::Product(Multiply { start: Some(start), ..multiply.clone() });
         }
     }
 }

@@ -4,3 +4,4 @@ mod generate;
 mod interpret;
 mod naive;
 mod properties;
+mod structure;

@@ -39,7 +39,7 @@ fn results(plan: &Plan, before: &Values, outputs: &[Var], updates: &[(Var, Var)]
 
 #[test]
 fn a_plan_computes_what_its_tape_says() {
-    for seed in 0..4000 {
+    for seed in 0..400 {
         let mut program = Program::new(seed, 24, DType::F64);
         let (outputs, updates) = targets(&mut program);
         // Inputs that are both outputs and updated hold their new values.
@@ -62,7 +62,7 @@ fn a_plan_computes_what_its_tape_says() {
 
 #[test]
 fn a_plan_in_single_precision_computes_what_its_tape_says() {
-    for seed in 10000..12000 {
+    for seed in 10000..10200 {
         let mut program = Program::new(seed, 16, DType::F32);
         let (outputs, _) = targets(&mut program);
         let truth = evaluate(&program.tape, &outputs, &program.values);
@@ -76,7 +76,7 @@ fn a_plan_in_single_precision_computes_what_its_tape_says() {
 
 #[test]
 fn a_plan_cut_at_given_values_computes_the_same() {
-    for seed in 20000..22000 {
+    for seed in 20000..20200 {
         let mut program = Program::new(seed, 24, DType::F64);
         let (outputs, _) = targets(&mut program);
         let given = program.sample(4);
@@ -94,7 +94,7 @@ fn a_plan_cut_at_given_values_computes_the_same() {
 
 #[test]
 fn buffers_alive_at_the_same_time_do_not_overlap_unless_a_loop_writes_in_place() {
-    for seed in 30000..33000 {
+    for seed in 30000..30300 {
         let mut program = Program::new(seed, 40, DType::F64);
         let (outputs, updates) = targets(&mut program);
         let request = Request { outputs: &outputs, updates: &updates, ..Request::default() };
