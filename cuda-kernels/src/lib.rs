@@ -1,1 +1,55 @@
-//! CUDA C++ kernels and their typed launches.
+//! The CUDA side of `autograd`: which GPUs there are, and (as they come) kernels with their typed launches.
+//!
+//! Knows nothing of tapes. The crate builds everywhere: without the feature `cuda`, and with it on machines that have no CUDA installed, because
+//! the driver is looked for when a GPU is asked for and not before.
+//!
+//! ```
+//! // A machine without a GPU gets an answer, not a panic.
+//! match cuda_kernels::device_count() {
+//!     Ok(count) => assert!(count > 0),
+//!     Err(error) => assert!(!error.to_string().is_empty()),
+//! }
+//! ```
+
+/// Why no GPU can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The program was built without GPU support.
+    #[error("built without GPU support; build again with `--features cuda`")]
+    NotBuilt,
+    /// There is no NVIDIA driver.
+    #[error("no NVIDIA driver was found (libcuda is missing); install the driver, version 580 or newer")]
+    NoDriver,
+    /// The driver answered with an error.
+    #[error("the NVIDIA driver answered: {0}")]
+    Driver(String),
+    /// The driver sees no GPU.
+    #[error("the NVIDIA driver sees no GPU; check `nvidia-smi` and CUDA_VISIBLE_DEVICES")]
+    NoDevice,
+}
+
+/// Number of GPUs, at least 1.
+///
+/// # Errors
+/// [`Error`] says which part is missing.
+#[cfg(feature = "cuda")]
+pub fn device_count() -> Result<usize, Error> {
+    // SAFETY: only asks whether the driver's library can be opened; it runs the library's own initialisers, as any program that links it does.
+    if !unsafe { cudarc::driver::sys::is_culib_present() } {
+        return Err(Error::NoDriver);
+    }
+    match cudarc::driver::CudaContext::device_count() {
+        Ok(count) if count > 0 => Ok(count as usize),
+        Ok(_) => Err(Error::NoDevice),
+        Err(error) => Err(Error::Driver(error.to_string())),
+    }
+}
+
+/// Number of GPUs: none can be asked for in this build.
+///
+/// # Errors
+/// Always [`Error::NotBuilt`].
+#[cfg(not(feature = "cuda"))]
+pub fn device_count() -> Result<usize, Error> {
+    Err(Error::NotBuilt)
+}
