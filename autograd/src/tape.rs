@@ -149,6 +149,13 @@ impl Tape {
         self.streams - 1
     }
 
+    /// Ascribes all nodes from a position on to a line of the caller's: what a rule pushes belongs to the node it was made from.
+    pub(crate) fn ascribe(&mut self, from: usize, location: &'static Location<'static>) {
+        for node in &mut self.nodes[from..] {
+            node.location = location;
+        }
+    }
+
     /// Records a node whose shape and type were checked by the caller, or finds the equal one recorded before.
     pub(crate) fn push(
         &mut self,

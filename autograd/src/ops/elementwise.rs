@@ -139,6 +139,9 @@ impl Tape {
     }
 
     /// Zeros of the shape and type of a variable.
+    ///
+    /// # Panics
+    /// If the variable belongs to another tape.
     #[track_caller]
     pub fn zeros_like(&mut self, a: Var) -> Var {
         let (shape, dtype) = (self.shape(a).to_vec(), self.dtype(a));

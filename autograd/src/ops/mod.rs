@@ -13,7 +13,7 @@ mod slice;
 mod spd;
 mod view;
 
-use crate::{DType, Error, Op, Result, Tape, Var};
+use crate::{DType, Error, Node, Op, Result, Tape, Var};
 use std::panic::Location;
 
 impl Tape {
@@ -40,20 +40,24 @@ impl Tape {
 /// Tangent of a node from the tangents of its inputs; `None` is zero.
 pub(crate) fn jvp(tape: &mut Tape, y: Var, tangents: &[Option<Var>]) -> Result<Option<Var>> {
     let node = tape.node(y).clone();
+    ascribed(tape, &node, |tape| jvp_rule(tape, &node, y, tangents))
+}
+
+fn jvp_rule(tape: &mut Tape, node: &Node, y: Var, tangents: &[Option<Var>]) -> Result<Option<Var>> {
     match &node.op {
         Op::Input | Op::Constant(_) | Op::Identity | Op::Noise { .. } | Op::StopGradient => Ok(None),
-        Op::Unary(_) | Op::Binary(_) | Op::Select => elementwise::jvp(tape, &node, y, tangents),
+        Op::Unary(_) | Op::Binary(_) | Op::Select => elementwise::jvp(tape, node, y, tangents),
         Op::Expand | Op::Sum { .. } | Op::Max { .. } => {
-            tangents[0].map(|t| broadcast::jvp(tape, &node, y, t)).transpose()
+            tangents[0].map(|t| broadcast::jvp(tape, node, y, t)).transpose()
         }
-        Op::Reshape | Op::Permute { .. } => tangents[0].map(|t| view::jvp(tape, &node, t)).transpose(),
-        Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => slice::jvp(tape, &node, tangents),
+        Op::Reshape | Op::Permute { .. } => tangents[0].map(|t| view::jvp(tape, node, t)).transpose(),
+        Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => slice::jvp(tape, node, tangents),
         Op::Gather { .. } | Op::ScatterAdd { .. } | Op::OneHot | Op::IndexOffset { .. } => {
-            index::jvp(tape, &node, tangents[0])
+            index::jvp(tape, node, tangents[0])
         }
-        Op::MatMul => matmul::jvp(tape, &node, tangents),
-        Op::Diag | Op::DiagEmbed => tangents[0].map(|t| diagonal::apply(tape, &node, t)).transpose(),
-        Op::SolveSpd | Op::LogDetSpd => spd::jvp(tape, &node, y, tangents),
+        Op::MatMul => matmul::jvp(tape, node, tangents),
+        Op::Diag | Op::DiagEmbed => tangents[0].map(|t| diagonal::apply(tape, node, t)).transpose(),
+        Op::SolveSpd | Op::LogDetSpd => spd::jvp(tape, node, y, tangents),
         Op::Convert => tangents[0].map(|t| tape.convert(t, node.dtype)).transpose(),
     }
 }
@@ -61,6 +65,10 @@ pub(crate) fn jvp(tape: &mut Tape, y: Var, tangents: &[Option<Var>]) -> Result<O
 /// Cotangents of the inputs in which a node is linear, from the cotangent of its result.
 pub(crate) fn transpose(tape: &mut Tape, y: Var, cotangent: Var, linear: &[bool]) -> Result<Vec<Option<Var>>> {
     let node = tape.node(y).clone();
+    ascribed(tape, &node, |tape| transpose_rule(tape, &node, cotangent, linear))
+}
+
+fn transpose_rule(tape: &mut Tape, node: &Node, cotangent: Var, linear: &[bool]) -> Result<Vec<Option<Var>>> {
     let missing = Error::MissingRule {
         op: node.op.name(),
         rule: "transpose",
@@ -69,18 +77,18 @@ pub(crate) fn transpose(tape: &mut Tape, y: Var, cotangent: Var, linear: &[bool]
     };
     match &node.op {
         Op::Unary(_) | Op::Binary(_) | Op::Select => {
-            elementwise::transpose(tape, &node, cotangent, linear)?.ok_or(missing)
+            elementwise::transpose(tape, node, cotangent, linear)?.ok_or(missing)
         }
         Op::Expand | Op::Sum { .. } | Op::Max { .. } => {
-            broadcast::transpose(tape, &node, cotangent)?.map(|c| vec![Some(c)]).ok_or(missing)
+            broadcast::transpose(tape, node, cotangent)?.map(|c| vec![Some(c)]).ok_or(missing)
         }
-        Op::Reshape | Op::Permute { .. } => Ok(vec![Some(view::transpose(tape, &node, cotangent)?)]),
-        Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => slice::transpose(tape, &node, cotangent, linear),
-        Op::Gather { .. } | Op::ScatterAdd { .. } if !linear[1] => index::transpose(tape, &node, cotangent),
-        Op::MatMul => matmul::transpose(tape, &node, cotangent, linear)?.ok_or(missing),
-        Op::Diag | Op::DiagEmbed => Ok(vec![Some(diagonal::transpose(tape, &node, cotangent)?)]),
-        Op::SolveSpd | Op::LogDetSpd => spd::transpose(tape, &node, cotangent, linear)?.ok_or(missing),
-        Op::Convert => Ok(vec![Some(convert::transpose(tape, &node, cotangent)?)]),
+        Op::Reshape | Op::Permute { .. } => Ok(vec![Some(view::transpose(tape, node, cotangent)?)]),
+        Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => slice::transpose(tape, node, cotangent, linear),
+        Op::Gather { .. } | Op::ScatterAdd { .. } if !linear[1] => index::transpose(tape, node, cotangent),
+        Op::MatMul => matmul::transpose(tape, node, cotangent, linear)?.ok_or(missing),
+        Op::Diag | Op::DiagEmbed => Ok(vec![Some(diagonal::transpose(tape, node, cotangent)?)]),
+        Op::SolveSpd | Op::LogDetSpd => spd::transpose(tape, node, cotangent, linear)?.ok_or(missing),
+        Op::Convert => Ok(vec![Some(convert::transpose(tape, node, cotangent)?)]),
         _ => Err(missing),
     }
 }
@@ -88,27 +96,39 @@ pub(crate) fn transpose(tape: &mut Tape, y: Var, cotangent: Var, linear: &[bool]
 /// The node applied along a new leading axis of length `size`; each input comes with whether it carries that axis.
 pub(crate) fn batch(tape: &mut Tape, y: Var, inputs: &[(Var, bool)], size: usize) -> Result<Var> {
     let node = tape.node(y).clone();
+    ascribed(tape, &node, |tape| batch_rule(tape, &node, inputs, size))
+}
+
+fn batch_rule(tape: &mut Tape, node: &Node, inputs: &[(Var, bool)], size: usize) -> Result<Var> {
     match &node.op {
         Op::Unary(_) | Op::Binary(_) | Op::Select => {
             let all = inputs.iter().map(|&input| with_axis(tape, input, size)).collect::<Result<Vec<_>>>()?;
-            elementwise::batch(tape, &node, &all)
+            elementwise::batch(tape, node, &all)
         }
-        Op::Expand | Op::Sum { .. } | Op::Max { .. } => broadcast::batch(tape, &node, inputs[0].0, size),
-        Op::Reshape | Op::Permute { .. } => view::batch(tape, &node, inputs[0].0, size),
+        Op::Expand | Op::Sum { .. } | Op::Max { .. } => broadcast::batch(tape, node, inputs[0].0, size),
+        Op::Reshape | Op::Permute { .. } => view::batch(tape, node, inputs[0].0, size),
         Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => {
             let all = inputs.iter().map(|&input| with_axis(tape, input, size)).collect::<Result<Vec<_>>>()?;
-            slice::batch(tape, &node, &all, size)
+            slice::batch(tape, node, &all, size)
         }
         Op::Gather { .. } | Op::ScatterAdd { .. } | Op::OneHot | Op::IndexOffset { .. } => {
-            index::batch(tape, &node, inputs, size)
+            index::batch(tape, node, inputs, size)
         }
-        Op::MatMul => matmul::batch(tape, &node, inputs, size),
-        Op::Diag | Op::DiagEmbed => diagonal::apply(tape, &node, inputs[0].0),
-        Op::SolveSpd | Op::LogDetSpd => spd::batch(tape, &node, inputs, size),
+        Op::MatMul => matmul::batch(tape, node, inputs, size),
+        Op::Diag | Op::DiagEmbed => diagonal::apply(tape, node, inputs[0].0),
+        Op::SolveSpd | Op::LogDetSpd => spd::batch(tape, node, inputs, size),
         Op::Convert => tape.convert(inputs[0].0, node.dtype),
         Op::StopGradient => tape.stop_gradient(inputs[0].0),
         Op::Input | Op::Constant(_) | Op::Identity | Op::Noise { .. } => unreachable!("leaves have no inputs to batch"),
     }
+}
+
+/// Applies a rule of a node; what it pushes is ascribed to the line that recorded the node, so that plans and errors name that.
+fn ascribed<T>(tape: &mut Tape, node: &Node, rule: impl FnOnce(&mut Tape) -> Result<T>) -> Result<T> {
+    let before = tape.len();
+    let result = rule(tape);
+    tape.ascribe(before, node.location);
+    result
 }
 
 /// The operand with the batch axis in front: as it is, or repeated.

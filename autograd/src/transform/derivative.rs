@@ -9,7 +9,14 @@ impl Tape {
     pub fn vjp(&mut self, outputs: &[Var], cotangents: &[Var], inputs: &[Var]) -> Result<Vec<Var>> {
         let linear = self.linearize(outputs, inputs)?;
         let back = linear.transpose(self, cotangents)?;
-        Ok(inputs.iter().zip(back).map(|(&x, c)| c.unwrap_or_else(|| self.zeros_like(x))).collect())
+        let mut gradients = Vec::with_capacity(inputs.len());
+        for (&x, cotangent) in inputs.iter().zip(back) {
+            gradients.push(match cotangent {
+                Some(cotangent) => cotangent,
+                None => self.zeros_like(x),
+            });
+        }
+        Ok(gradients)
     }
 
     /// Gradients of a scalar (any variable with one element) with respect to inputs.
@@ -79,6 +86,9 @@ impl Tape {
     pub fn hvp(&mut self, value: Var, input: Var, direction: Var) -> Result<Var> {
         let gradient = self.grad(value, &[input])?[0];
         let product = self.jvp(&[gradient], &[(input, direction)])?[0];
-        Ok(product.unwrap_or_else(|| self.zeros_like(input)))
+        Ok(match product {
+            Some(product) => product,
+            None => self.zeros_like(input),
+        })
     }
 }

@@ -26,7 +26,12 @@ impl Linear {
         let add = |tape: &mut Tape, slot: &mut [Option<Var>], at: Var, value: Var| -> Result<()> {
             let Some(entry) = slot.get_mut(at.index()) else { return Ok(()) };
             *entry = Some(match *entry {
-                Some(sum) => tape.add(sum, value)?,
+                Some(sum) => {
+                    let (before, origin) = (tape.len(), tape.node(at).location);
+                    let sum = tape.add(sum, value)?;
+                    tape.ascribe(before, origin);
+                    sum
+                }
                 None => value,
             });
             Ok(())

@@ -1,5 +1,6 @@
 //! What errors say, and that they point at the line that made the mistake.
 
+use crate::reference::table_linear;
 use autograd::{DType, Distribution, Error, Linear, Tape, Var};
 use std::panic::Location;
 
@@ -318,5 +319,38 @@ fn nodes_remember_the_line_that_recorded_them_also_through_composite_builders() 
     for node in &tape.nodes()[before..] {
         assert_eq!(node.location.file(), file!(), "{}", node.op.name());
         assert!((first..=last).contains(&node.location.line()), "{} at {}", node.op.name(), node.location);
+    }
+}
+
+#[test]
+fn nodes_pushed_by_transforms_point_at_the_line_of_the_node_they_come_from() {
+    // A composite of all primitives: whatever a plan or an error says about its derivatives, it names the caller's file.
+    let mut recorded = table_linear::composite().record(DType::F64);
+    let inputs = recorded.smooth_inputs();
+    let before = recorded.tape.len();
+    let gradient = recorded.tape.grad(recorded.output, &inputs).unwrap();
+    let direction = recorded.tape.input(&[3, 2], DType::F64);
+    recorded.tape.hvp(recorded.output, inputs[0], direction).unwrap();
+    let many = recorded.tape.input(&[2, 3, 2], DType::F64);
+    recorded.tape.batch(&gradient, &[(inputs[0], many)]).unwrap();
+    let jacobian = recorded.tape.jacobian(gradient[0], inputs[1]).unwrap();
+    assert!(jacobian.index() > before + 500);
+    for node in &recorded.tape.nodes()[before..] {
+        let file = node.location.file();
+        assert!(!file.contains("src"), "{} recorded at {}", node.op.name(), node.location);
+    }
+}
+
+#[test]
+fn errors_of_derivatives_at_run_time_name_the_line_of_the_primal() {
+    let mut tape = Tape::new();
+    let a = tape.input(&[2, 2], DType::F64);
+    let line = line!() + 1;
+    let value = tape.log_det_spd(a).unwrap();
+    let gradient = tape.grad(value, &[a]).unwrap()[0];
+    let solves: Vec<_> = tape.nodes()[..=gradient.index()].iter().filter(|n| n.op.name() == "solve_spd").collect();
+    assert!(!solves.is_empty());
+    for node in solves {
+        assert_eq!((node.location.file(), node.location.line()), (file!(), line));
     }
 }

@@ -1,0 +1,11 @@
+//! Planned and run on the machine against the naive interpreter: every primitive, random programs, updates, residuals, noise.
+
+mod arbitrary;
+mod every_primitive;
+mod generator;
+mod harness;
+mod random_programs;
+#[path = "../reference/mod.rs"]
+mod reference;
+mod residuals;
+mod updates;
