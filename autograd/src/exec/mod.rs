@@ -123,7 +123,9 @@ impl Machine {
                     if offset % ALIGNMENT != 0 {
                         return Err(Error::Argument {
                             name: "plan",
-                            problem: format!("a buffer begins at byte {offset} of the arena, not a multiple of {ALIGNMENT}"),
+                            problem: format!(
+                                "a buffer begins at byte {offset} of the arena, not a multiple of {ALIGNMENT}"
+                            ),
                         });
                     }
                     arena_bytes = arena_bytes.max(offset.saturating_add(bytes));

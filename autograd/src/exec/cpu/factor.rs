@@ -53,9 +53,7 @@ impl<T> Batch<T> {
     /// (rows, columns) must be inside of the window, and nobody may write to it meanwhile.
     unsafe fn matrix<'a>(&self, entry: usize, rows: usize, columns: usize) -> MatRef<'a, T> {
         // SAFETY: the caller's promise.
-        unsafe {
-            MatRef::from_raw_parts(self.at(entry, 0, 0), rows, columns, self.row as isize, self.column as isize)
-        }
+        unsafe { MatRef::from_raw_parts(self.at(entry, 0, 0), rows, columns, self.row as isize, self.column as isize) }
     }
 }
 
@@ -278,8 +276,7 @@ where
     /// The calling thread's scratch memory must not be in use.
     unsafe fn stack<'a>(&self, frame: &Frame<'a>) -> &'a mut MemStack {
         // SAFETY: `scratch_bytes` bytes of this thread's own.
-        let bytes =
-            unsafe { std::slice::from_raw_parts_mut(frame.scratch().cast::<MaybeUninit<u8>>(), self.scratch) };
+        let bytes = unsafe { std::slice::from_raw_parts_mut(frame.scratch().cast::<MaybeUninit<u8>>(), self.scratch) };
         MemStack::new(bytes)
     }
 

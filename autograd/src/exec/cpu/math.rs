@@ -90,14 +90,21 @@ macro_rules! real {
 
             #[inline(always)]
             fn tanh(self) -> Self {
-                let t = Real::expm1(-2.0 * self.abs());
-                (-t / (2.0 + t)).copysign(self)
+                use $constants::*;
+                let x = 2.0 * self.abs();
+                let t = Real::expm1(if x > TANH_MAX { TANH_MAX } else { x });
+                let d = t + 2.0;
+                // What the sum lost: 2 - (d - t), or t - (d - 2) where t is the smaller.
+                let lost = if t > 2.0 { 2.0 - (d - t) } else { t - (d - 2.0) };
+                quotient(t, d, lost).copysign(self)
             }
 
             #[inline(always)]
             fn sigmoid(self) -> Self {
+                use $constants::*;
                 let e = Real::exp(-self.abs());
-                (if self >= 0.0 { 1.0 } else { e }) / (1.0 + e)
+                let d = 1.0 + e;
+                quotient(if self >= 0.0 { 1.0 } else { e }, d, e - (d - 1.0))
             }
 
             #[inline(always)]
@@ -118,10 +125,7 @@ macro_rules! real {
                 let swap = quadrant & 1 == 1;
                 let s = if swap { cosine } else { sine };
                 let c = if swap { sine } else { cosine };
-                (
-                    if quadrant & 2 == 2 { -s } else { s },
-                    if (quadrant + 1) & 2 == 2 { -c } else { c },
-                )
+                (if quadrant & 2 == 2 { -s } else { s }, if (quadrant + 1) & 2 == 2 { -c } else { c })
             }
         }
     };
@@ -141,6 +145,15 @@ macro_rules! reductions {
         #[inline(always)]
         pub(super) fn power_of_two(k: $real) -> $real {
             $real::from_bits((k + ROUNDER).to_bits().wrapping_add(BIAS) << DIGITS)
+        }
+
+        /// n / (d + lost) with one rounding.
+        #[inline(always)]
+        pub(super) fn quotient(n: $real, d: $real, lost: $real) -> $real {
+            let inverse = 1.0 / d;
+            let first = n * inverse;
+            let rest = (-first).mul_add(d, n) - first * lost;
+            rest.mul_add(inverse, first)
         }
 
         /// (k, e^r - 1) with x = k ln 2 + r.
@@ -177,11 +190,12 @@ macro_rules! reductions {
     };
 }
 
-
 mod double {
     pub(super) const EXP_MAX: f64 = 710.0;
     pub(super) const EXP_MIN: f64 = -746.0;
     pub(super) const EXPM1_MIN: f64 = -40.0;
+    /// Beyond, the hyperbolic tangent of half of it rounds to 1.
+    pub(super) const TANH_MAX: f64 = 44.0;
     /// ln 2 without its last 21 bits, so that its products with exponents are exact.
     pub(super) const LN_2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
     pub(super) const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
@@ -239,11 +253,12 @@ mod double {
     reductions!(f64, u64);
 }
 
-
 mod single {
     pub(super) const EXP_MAX: f32 = 89.0;
     pub(super) const EXP_MIN: f32 = -104.5;
     pub(super) const EXPM1_MIN: f32 = -20.0;
+    /// Beyond, the hyperbolic tangent of half of it rounds to 1.
+    pub(super) const TANH_MAX: f32 = 20.0;
     /// ln 2 without its last 9 bits, so that its products with exponents are exact.
     pub(super) const LN_2_HIGH: f32 = f32::from_bits(0x3f31_7200);
     pub(super) const LN_2_LOW: f32 = 1.428_606_8e-6;
@@ -260,3 +275,215 @@ mod single {
 
 real!(f64, double);
 real!(f32, single);
+
+#[cfg(test)]
+mod tests {
+    use super::Real;
+
+    /// Distance in units of the last place of the reference, which counts subnormals as equally spaced.
+    fn ulps_f64(found: f64, right: f64) -> f64 {
+        if found == right || (found.is_nan() && right.is_nan()) {
+            return 0.0;
+        }
+        if !found.is_finite() || !right.is_finite() {
+            // Overflow one unit early or late is an error of one unit.
+            let limit = |x: f64| if x.is_infinite() { f64::MAX.copysign(x) } else { x };
+            return ulps_f64(limit(found), limit(right)) + 1.0;
+        }
+        (found.to_bits() as i64 - right.to_bits() as i64).unsigned_abs() as f64
+    }
+
+    /// The same for single precision against a reference in double precision, in fractions of a unit.
+    fn ulps_f32(found: f32, right: f64) -> f64 {
+        let nearest = right as f32;
+        if found == nearest || (found.is_nan() && right.is_nan()) {
+            return 0.0;
+        }
+        if !found.is_finite() || !nearest.is_finite() {
+            return if found.abs().max(nearest.abs()) >= f32::MAX && found.abs().min(nearest.abs()) >= f32::MAX {
+                1.0
+            } else {
+                f64::INFINITY
+            };
+        }
+        let unit = f64::from(f32::from_bits(nearest.abs().to_bits() + 1)) - f64::from(nearest.abs());
+        (f64::from(found) - right).abs() / unit
+    }
+
+    /// Points over the whole range: geometric in magnitude with both signs, dense where functions bend, and the special ones.
+    fn points() -> impl Iterator<Item = f64> {
+        let geometric = (0..100_000).map(|i| {
+            let exponent = -1070.0 + f64::from(i / 2) / 50_000.0 * 2090.0;
+            let magnitude = exponent.floor().exp2() * (1.0 + exponent.fract());
+            if i % 2 == 0 { magnitude } else { -magnitude }
+        });
+        let dense = (0..300_000).map(|i| (f64::from(i) + 0.37) / 300_000.0 * 80.0 - 40.0);
+        let wide = (0..100_000).map(|i| (f64::from(i) + 0.21) / 100_000.0 * 1500.0 - 750.0);
+        let unit = (0..200_000).map(|i| (f64::from(i) + 0.59) / 200_000.0 * 4.0 - 1.0);
+        let special = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f64::MIN_POSITIVE,
+            5e-324,
+            -5e-324,
+            f64::MAX,
+            f64::MIN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            709.782_712_893_384,
+            709.782_712_893_385,
+            -745.133_219_101_941_1,
+            -745.133_219_101_941_3,
+            -708.4,
+            f64::EPSILON,
+            1.0 - f64::EPSILON / 2.0,
+            1.0 + f64::EPSILON,
+        ];
+        geometric.chain(dense).chain(wide).chain(unit).chain(special)
+    }
+
+    /// A number as the unevaluated sum of two (Dekker 1971), good for some 30 digits: the truth for functions that the standard library has
+    /// not, or not well enough.
+    #[derive(Clone, Copy)]
+    struct Twofold(f64, f64);
+
+    impl Twofold {
+        fn sum(a: f64, b: f64) -> Self {
+            let s = a + b;
+            let back = s - a;
+            Self(s, (a - (s - back)) + (b - back))
+        }
+
+        fn add(self, other: Self) -> Self {
+            let Self(s, e) = Self::sum(self.0, other.0);
+            Self::sum(s, e + self.1 + other.1)
+        }
+
+        fn mul(self, other: Self) -> Self {
+            let p = self.0 * other.0;
+            Self::sum(p, self.0.mul_add(other.0, -p) + (self.0 * other.1 + self.1 * other.0))
+        }
+
+        fn div(self, other: Self) -> Self {
+            let q = self.0 / other.0;
+            let rest = self.add(other.mul(Self(-q, 0.0)));
+            Self::sum(q, rest.0 / other.0)
+        }
+
+        /// e^x for |x| < 700.
+        fn exp(x: f64) -> Self {
+            let k = (x * std::f64::consts::LOG2_E).round();
+            let ln_2 = Self(std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
+            let r = Self(x, 0.0).add(ln_2.mul(Self(-k, 0.0))).mul(Self(1.0 / 256.0, 0.0));
+            let mut sum = Self(1.0, 0.0);
+            for n in (1..16).rev() {
+                sum = Self(1.0, 0.0).add(sum.mul(r).div(Self(f64::from(n), 0.0)));
+            }
+            for _ in 0..8 {
+                sum = sum.mul(sum);
+            }
+            sum.mul(Self(k.exp2(), 0.0))
+        }
+    }
+
+    fn true_tanh(x: f64) -> f64 {
+        if x.abs() < 1e-7 {
+            return x - x * x * x / 3.0;
+        }
+        if x.abs() > 300.0 || x.is_nan() {
+            return x.tanh();
+        }
+        let e = Twofold::exp(2.0 * x);
+        e.add(Twofold(-1.0, 0.0)).div(e.add(Twofold(1.0, 0.0))).0
+    }
+
+    fn true_sigmoid(x: f64) -> f64 {
+        if x.abs() > 690.0 || x.is_nan() {
+            return if x > 0.0 { 1.0 } else { x.exp() };
+        }
+        Twofold(1.0, 0.0).div(Twofold::exp(-x).add(Twofold(1.0, 0.0))).0
+    }
+
+    #[track_caller]
+    fn check(name: &str, double: fn(f64) -> f64, single: fn(f32) -> f32, right: fn(f64) -> f64) {
+        let (mut worst, mut at) = (0.0, 0.0);
+        for x in points() {
+            let error = ulps_f64(double(x), right(x));
+            if error > worst {
+                (worst, at) = (error, x);
+            }
+        }
+        assert!(
+            worst <= 2.0,
+            "{name} in double precision: {worst} units at {at:e}: {:e} for {:e}",
+            double(at),
+            right(at)
+        );
+        let (mut worst, mut at) = (0.0, 0.0);
+        for x in points() {
+            let x = x as f32;
+            let error = ulps_f32(single(x), right(f64::from(x)));
+            if error > worst {
+                (worst, at) = (error, x);
+            }
+        }
+        assert!(worst <= 2.0, "{name} in single precision: {worst} units at {at:e}: {:e}", single(at));
+    }
+
+    #[test]
+    fn exp_is_within_two_units_everywhere() {
+        check("exp", Real::exp, Real::exp, f64::exp);
+    }
+
+    #[test]
+    fn expm1_is_within_two_units_everywhere() {
+        check("expm1", Real::expm1, Real::expm1, f64::exp_m1);
+    }
+
+    #[test]
+    fn ln_is_within_two_units_everywhere() {
+        check("ln", Real::ln, Real::ln, f64::ln);
+    }
+
+    #[test]
+    fn log1p_is_within_two_units_everywhere() {
+        check("log1p", Real::log1p, Real::log1p, f64::ln_1p);
+    }
+
+    #[test]
+    fn tanh_is_within_two_units_everywhere() {
+        check("tanh", Real::tanh, Real::tanh, true_tanh);
+    }
+
+    #[test]
+    fn sigmoid_is_within_two_units_everywhere() {
+        check("sigmoid", Real::sigmoid, Real::sigmoid, true_sigmoid);
+    }
+
+    #[test]
+    fn softplus_is_within_two_units_everywhere() {
+        check("softplus", Real::softplus, Real::softplus, |x| {
+            if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
+        });
+    }
+
+    #[test]
+    fn sine_and_cosine_of_turns_are_right_to_rounding() {
+        for i in 0..=1_000_000 {
+            let u = f64::from(i) / 1_000_000.0;
+            let (sin, cos) = u.sin_cos_turn();
+            let angle = u * std::f64::consts::TAU;
+            assert!((sin - angle.sin()).abs() < 1e-15 && (cos - angle.cos()).abs() < 1e-15, "{u}");
+            let v = u as f32;
+            let (sin, cos) = v.sin_cos_turn();
+            let angle = f64::from(v) * std::f64::consts::TAU;
+            assert!(
+                (f64::from(sin) - angle.sin()).abs() < 1.5e-7 && (f64::from(cos) - angle.cos()).abs() < 1.5e-7,
+                "{v}"
+            );
+        }
+    }
+}

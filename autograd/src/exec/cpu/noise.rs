@@ -28,12 +28,7 @@ unsafe impl Send for NoiseKernel {}
 unsafe impl Sync for NoiseKernel {}
 
 /// Compiles a noise leaf.
-pub(crate) fn compile(
-    site: &Site<'_>,
-    distribution: Distribution,
-    stream: u32,
-    out: &View,
-) -> Result<Box<dyn Kernel>> {
+pub(crate) fn compile(site: &Site<'_>, distribution: Distribution, stream: u32, out: &View) -> Result<Box<dyn Kernel>> {
     let window = site.output(out, |_| false)?;
     if !window.is_contiguous() || !window.dtype.is_float() {
         return Err(site.error("noise must be contiguous floating-point numbers".into()));

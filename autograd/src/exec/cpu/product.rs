@@ -1,6 +1,6 @@
 //! Batched matrix products with epilogues.
 
-use super::elementwise::{Entry, LoopKernel, LoopElement, build};
+use super::elementwise::{Entry, LoopElement, LoopKernel, build};
 use super::frame::{Frame, Kernel, Nothing};
 use super::scalar::Cast;
 use super::view::{Site, Window};

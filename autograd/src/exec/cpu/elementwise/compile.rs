@@ -131,14 +131,13 @@ where
             && stores[..index].iter().all(|(other, ..)| other != value)
     };
     let direct: Vec<bool> = stores.iter().enumerate().map(|(k, (v, e, r))| direct_store(k, v, e, r)).collect();
-    let taken_by = |value: Operand| {
-        (0..stores.len()).find(|&k| direct[k] && stores[k].0 == value).map(|k| loads.len() + k)
-    };
+    let taken_by =
+        |value: Operand| (0..stores.len()).find(|&k| direct[k] && stores[k].0 == value).map(|k| loads.len() + k);
 
     let mut slots = Slots { free: Vec::new(), count: 3 };
     let mut load_sources = Vec::with_capacity(loads.len());
     let mut ported_loads = Vec::with_capacity(loads.len());
-        for (view, entry) in loads.iter().enumerate() {
+    for (view, entry) in loads.iter().enumerate() {
         let pattern = full(view);
         let keeps = layout.piece.strides[view] == 0;
         let (mode, source) = if pattern.is_uniform() {
@@ -195,7 +194,8 @@ where
         // Freed only now: an instruction never writes over its operands.
         for register in 0..=k {
             if last_use[register] == k
-                && let Source::Slot(slot) = registers[register] {
+                && let Source::Slot(slot) = registers[register]
+            {
                 slots.give(slot);
             }
         }
@@ -266,9 +266,7 @@ where
 fn result_pattern(layout: &Layout, view: usize) -> Pattern {
     let kept = |axis: &&Axis| !axis.reduced;
     match layout.fold {
-        Fold::Rows(_) | Fold::Lanes => {
-            Pattern::new(layout.piece.strides[view], layout.inner.iter().filter(kept), view)
-        }
+        Fold::Rows(_) | Fold::Lanes => Pattern::new(layout.piece.strides[view], layout.inner.iter().filter(kept), view),
         _ => Pattern::new(0, layout.inner.iter().filter(kept), view),
     }
 }
@@ -305,16 +303,11 @@ fn source<T: Scalar>(operand: Operand, loads: &[Source<T>], registers: &[Source<
 }
 
 /// Which axes the reduced stores combine; an error if they disagree.
-fn reduced_axes(
-    site: &Site<'_>,
-    shape: &[usize],
-    stores: &[(Operand, Entry, Option<Reduction>)],
-) -> Result<Vec<bool>> {
+fn reduced_axes(site: &Site<'_>, shape: &[usize], stores: &[(Operand, Entry, Option<Reduction>)]) -> Result<Vec<bool>> {
     let mut result: Option<Vec<bool>> = None;
     for (_, entry, reduction) in stores {
         if reduction.is_some() {
-            let axes: Vec<bool> =
-                (0..shape.len()).map(|k| shape[k] > 1 && entry.window.strides[k] == 0).collect();
+            let axes: Vec<bool> = (0..shape.len()).map(|k| shape[k] > 1 && entry.window.strides[k] == 0).collect();
             if result.as_ref().is_some_and(|known| *known != axes) {
                 return Err(site.error("reduced stores of one loop combine different axes".into()));
             }

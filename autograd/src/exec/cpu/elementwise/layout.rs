@@ -144,7 +144,11 @@ impl Layout {
             strides: piece.strides.iter().map(|stride| stride * rows).collect(),
         };
         let piece_reduced = piece.reduced;
-        if piece_reduced { reduced.push(walk) } else { kept.push(walk) }
+        if piece_reduced {
+            reduced.push(walk)
+        } else {
+            kept.push(walk)
+        }
         Self { kept, reduced, piece, rows, last_rows, piece_reduced, inner, inner_elements, fold }
     }
 

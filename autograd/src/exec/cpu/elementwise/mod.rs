@@ -12,6 +12,3 @@ mod transfer;
 
 pub(crate) use compile::{Entry, build, compile};
 pub(crate) use pass::{Element as LoopElement, LoopKernel};
-
-#[cfg(test)]
-mod tests;

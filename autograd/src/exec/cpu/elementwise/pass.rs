@@ -357,7 +357,11 @@ where
                         if !store.direct {
                             let value = state.tile(store.value, n, 0);
                             let to = *state.pointers.add(store.view);
-                            with_type!(store.port.dtype, S, scatter::<T, S>(to.cast(), value, rows, &store.port.pattern));
+                            with_type!(
+                                store.port.dtype,
+                                S,
+                                scatter::<T, S>(to.cast(), value, rows, &store.port.pattern)
+                            );
                         }
                     }
                     for output in &kernel.outputs {
@@ -381,7 +385,11 @@ where
                             // The last tile's offset is right for the result: reduced axes do not move it.
                             let to = *state.pointers.add(output.view);
                             let rows = if matches!(layout.fold, Fold::Rows(_) | Fold::Lanes) { rows } else { 1 };
-                            with_type!(output.port.dtype, S, scatter::<T, S>(to.cast(), result, rows, &output.port.pattern));
+                            with_type!(
+                                output.port.dtype,
+                                S,
+                                scatter::<T, S>(to.cast(), result, rows, &output.port.pattern)
+                            );
                         }
                         Some(partials) => {
                             let to = partials.pointer().cast::<T>().add(kernel.partial(k, kept, self.segment));
@@ -399,8 +407,7 @@ where
     #[inline(always)]
     fn rows(&self, kept: usize, tile: usize) -> usize {
         let layout = &self.kernel.layout;
-        let (position, axes) =
-            if layout.piece_reduced { (tile, &layout.reduced) } else { (kept, &layout.kept) };
+        let (position, axes) = if layout.piece_reduced { (tile, &layout.reduced) } else { (kept, &layout.kept) };
         let pieces = axes[axes.len() - 1].length;
         let piece = if axes.len() == 1 { position } else { position % pieces };
         if piece + 1 == pieces { layout.last_rows } else { layout.rows }
@@ -613,14 +620,7 @@ where
     fn with_simd<S: Simd>(self, _: S) {
         let kernel = self.kernel;
         let Some(partials) = &kernel.partials else { return };
-        let pass = Pass {
-            kernel,
-            first: 0,
-            last: 0,
-            segment: 0,
-            shift: [0, 0],
-            scratch: self.scratch,
-        };
+        let pass = Pass { kernel, first: 0, last: 0, segment: 0, shift: [0, 0], scratch: self.scratch };
         // SAFETY: as in `Pass::walk`; all segments have left their results.
         unsafe {
             let state = State::new(kernel, self.scratch);

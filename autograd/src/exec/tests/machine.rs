@@ -1,0 +1,98 @@
+//! The machine's own duties.
+
+use super::support::*;
+use crate::exec::Machine;
+use crate::plan::step::{Action, Buffer, BufferId, Loop, Operand, Place, Store};
+use crate::{DType, Error, Tape, Var};
+
+/// A step that copies a buffer.
+fn copy(from: usize, to: usize, count: usize, dtype: DType) -> Action {
+    Action::Loop(Loop {
+        shape: vec![count],
+        dtype,
+        loads: vec![dense(BufferId(from), &[count], dtype)],
+        code: Vec::new(),
+        stores: vec![Store { value: Operand::Load(0), to: dense(BufferId(to), &[count], dtype), reduction: None }],
+    })
+}
+
+fn persistent(var: Var, elements: usize) -> Buffer {
+    Buffer { dtype: DType::F64, elements, place: Place::Persistent(var) }
+}
+
+fn arena(offset: usize, elements: usize) -> Buffer {
+    Buffer { dtype: DType::F64, elements, place: Place::Arena { offset } }
+}
+
+#[test]
+fn a_run_without_its_inputs_is_an_error() {
+    let mut tape = Tape::new();
+    let (x, y) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
+    let mut machine = Machine::cpu(1).unwrap();
+    let buffers = vec![persistent(x, 3), persistent(y, 3)];
+    let plan = machine.load_steps(vec![step(copy(0, 1, 3, DType::F64))], buffers, &[x]).unwrap();
+    assert!(matches!(machine.run(plan), Err(Error::Unbound { .. })));
+    machine.write(x, &[1.0, 2.0, 3.0]).unwrap();
+    assert!(matches!(machine.read::<f64>(y), Err(Error::Unbound { .. })));
+    machine.run(plan).unwrap();
+    assert_eq!(machine.read::<f64>(y).unwrap(), [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn values_of_the_wrong_length_or_type_are_refused() {
+    let mut tape = Tape::new();
+    let (x, unknown) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
+    let mut machine = Machine::cpu(1).unwrap();
+    machine.load_steps(Vec::new(), vec![persistent(x, 3)], &[x]).unwrap();
+    assert!(matches!(machine.write(x, &[1.0_f64]), Err(Error::Buffer { .. })));
+    assert!(matches!(machine.write(x, &[1.0_f32; 3]), Err(Error::Buffer { .. })));
+    assert!(matches!(machine.write(unknown, &[1.0_f64; 3]), Err(Error::Unbound { .. })));
+    machine.write(x, &[1.0_f64; 3]).unwrap();
+    assert!(matches!(machine.read::<u32>(x), Err(Error::Buffer { .. })));
+    let clash = machine.load_steps(Vec::new(), vec![persistent(x, 4)], &[]);
+    assert!(matches!(clash, Err(Error::Buffer { .. })));
+}
+
+#[test]
+fn plans_loaded_before_the_arena_grows_still_run() {
+    let mut tape = Tape::new();
+    let (x, y) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
+    let mut machine = Machine::cpu(1).unwrap();
+    let through = |offset| {
+        let steps = vec![step(copy(0, 1, 3, DType::F64)), step(copy(1, 2, 3, DType::F64))];
+        (steps, vec![persistent(x, 3), arena(offset, 3), persistent(y, 3)])
+    };
+    let (steps, buffers) = through(0);
+    let small = machine.load_steps(steps, buffers, &[x]).unwrap();
+    let (steps, buffers) = through(1 << 20);
+    let large = machine.load_steps(steps, buffers, &[x]).unwrap();
+    assert!(machine.arena_bytes() >= (1 << 20) + 24);
+    assert_eq!(machine.held_bytes(), 48);
+    for (plan, values) in [(small, [1.0, 2.0, 3.0]), (large, [4.0, 5.0, 6.0])] {
+        machine.write(x, &values).unwrap();
+        machine.run(plan).unwrap();
+        assert_eq!(machine.read::<f64>(y).unwrap(), values);
+    }
+}
+
+#[test]
+fn plans_share_persistent_buffers() {
+    let mut tape = Tape::new();
+    let vars: Vec<Var> = (0..3).map(|_| tape.input(&[3], DType::F64)).collect();
+    let mut machine = Machine::cpu(1).unwrap();
+    let mut hop = |from: usize| {
+        let buffers = vec![persistent(vars[from], 3), persistent(vars[from + 1], 3)];
+        machine.load_steps(vec![step(copy(0, 1, 3, DType::F64))], buffers, &[vars[from]]).unwrap()
+    };
+    let (first, second) = (hop(0), hop(1));
+    machine.write(vars[0], &[7.0, 8.0, 9.0]).unwrap();
+    assert!(matches!(machine.run(second), Err(Error::Unbound { .. })));
+    machine.run(first).unwrap();
+    machine.run(second).unwrap();
+    assert_eq!(machine.read::<f64>(vars[2]).unwrap(), [7.0, 8.0, 9.0]);
+}
+
+#[test]
+fn zero_threads_are_refused() {
+    assert!(matches!(Machine::cpu(0), Err(Error::Argument { .. })));
+}

@@ -1,0 +1,9 @@
+//! Steps run by the machine against plain loops written here.
+
+mod factors;
+mod indices;
+mod loops;
+mod machine;
+mod noise;
+mod products;
+mod support;

@@ -1,0 +1,147 @@
+//! Plans made by hand, and numbers to run them on.
+
+use crate::exec::Machine;
+use crate::plan::step::{Action, Buffer, BufferId, Place, Step, View};
+use crate::{DType, Result, Tape, Var};
+use std::panic::Location;
+
+/// A hand-made plan whose buffers are all persistent.
+pub(super) struct Bench {
+    tape: Tape,
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) vars: Vec<Var>,
+    pub(super) steps: Vec<Step>,
+    inputs: Vec<(Var, Vec<f64>)>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self { tape: Tape::new(), buffers: Vec::new(), vars: Vec::new(), steps: Vec::new(), inputs: Vec::new() }
+    }
+
+    /// A buffer without values.
+    pub(super) fn output(&mut self, elements: usize, dtype: DType) -> BufferId {
+        let var = self.tape.input(&[elements], dtype);
+        self.buffers.push(Buffer { dtype, elements, place: Place::Persistent(var) });
+        self.vars.push(var);
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// A buffer with values.
+    pub(super) fn input(&mut self, values: Vec<f64>, dtype: DType) -> BufferId {
+        let id = self.output(values.len(), dtype);
+        self.inputs.push((self.vars[id.0], values));
+        id
+    }
+
+    pub(super) fn step(&mut self, action: Action) {
+        self.steps.push(step(action));
+    }
+
+    /// A machine that ran the steps.
+    pub(super) fn machine(&self, threads: usize) -> Result<Machine> {
+        let mut machine = Machine::cpu(threads)?;
+        let inputs: Vec<Var> = self.inputs.iter().map(|(var, _)| *var).collect();
+        let plan = machine.load_steps(self.steps.clone(), self.buffers.clone(), &inputs)?;
+        for (var, values) in &self.inputs {
+            machine.write_f64(*var, values)?;
+        }
+        machine.set_noise(42, 7);
+        machine.run(plan)?;
+        Ok(machine)
+    }
+
+    /// The values of a buffer after a run on one thread, proven to be the same bits on two and on three.
+    pub(super) fn values(&self, id: BufferId) -> Vec<f64> {
+        let values = self.machine(1).unwrap().read_f64(self.vars[id.0]).unwrap();
+        for threads in [2, 3] {
+            let other = self.machine(threads).unwrap().read_f64(self.vars[id.0]).unwrap();
+            for (i, (a, b)) in values.iter().zip(&other).enumerate() {
+                assert_eq!(a.to_bits(), b.to_bits(), "element {i} differs between 1 and {threads} threads");
+            }
+        }
+        values
+    }
+}
+
+pub(super) fn step(action: Action) -> Step {
+    Step { action, op: "test", location: Location::caller(), flops: 0.0, bytes: 0.0 }
+}
+
+/// A contiguous view of a whole buffer.
+pub(super) fn dense(buffer: BufferId, shape: &[usize], dtype: DType) -> View {
+    View { buffer, offset: 0, shape: shape.to_vec(), strides: strides(shape), dtype }
+}
+
+pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for k in (1..shape.len()).rev() {
+        strides[k - 1] = strides[k] * shape[k];
+    }
+    strides
+}
+
+/// The view with axes in another order.
+pub(super) fn permuted(view: &View, axes: &[usize]) -> View {
+    View {
+        shape: axes.iter().map(|&k| view.shape[k]).collect(),
+        strides: axes.iter().map(|&k| view.strides[k]).collect(),
+        ..view.clone()
+    }
+}
+
+/// Position of a point in a view's buffer.
+pub(super) fn place(view: &View, index: &[usize]) -> usize {
+    view.offset + index.iter().zip(&view.strides).map(|(i, s)| i * s).sum::<usize>()
+}
+
+/// All points of a shape, row-major.
+pub(super) fn points(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
+    let count: usize = shape.iter().product();
+    (0..count).map(|mut flat| {
+        let mut index = vec![0; shape.len()];
+        for k in (0..shape.len()).rev() {
+            index[k] = flat % shape[k];
+            flat /= shape[k];
+        }
+        index
+    })
+}
+
+/// A small generator for test data (Marsaglia's xorshift).
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 33) % bound as u64) as usize
+    }
+
+    /// Uniform on [-1, 1), exactly representable in single precision.
+    pub(super) fn real(&mut self) -> f64 {
+        self.below(1 << 20) as f64 / f64::from(1 << 19) - 1.0
+    }
+
+    pub(super) fn reals(&mut self, count: usize) -> Vec<f64> {
+        (0..count).map(|_| self.real()).collect()
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// An error unless all values agree to `tolerance` relative to the larger of 1 and the expected value.
+#[track_caller]
+pub(super) fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: lengths");
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f - e).abs() <= tolerance * e.abs().max(1.0), "{what}: element {i}: {f} where {e} is right");
+    }
+}
