@@ -324,7 +324,8 @@ fn nodes_remember_the_line_that_recorded_them_also_through_composite_builders() 
 
 #[test]
 fn nodes_pushed_by_transforms_point_at_the_line_of_the_node_they_come_from() {
-    // A composite of all primitives: whatever a plan or an error says about its derivatives, it names the caller's file.
+    // A composite of all primitives: whatever a plan or an error says about its derivatives, it names the caller's
+    // file.
     let mut recorded = table_linear::composite().record(DType::F64);
     let inputs = recorded.smooth_inputs();
     let before = recorded.tape.len();

@@ -55,7 +55,8 @@ pub fn rounded(tape: &Tape, bindings: &Bindings) -> Bindings {
     bindings.iter().map(|(var, value)| (*var, round(var, value))).collect()
 }
 
-/// Checks a program: the plan and its paranoid twin against the interpreter and each other, and two threads against one bit for bit.
+/// Checks a program: the plan and its paranoid twin against the interpreter and each other, and two threads against
+/// one bit for bit.
 #[track_caller]
 pub fn check(name: &str, tape: &Tape, outputs: &[Var], bindings: &Bindings, tolerance: f64) {
     let bindings = rounded(tape, bindings);

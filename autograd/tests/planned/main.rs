@@ -1,4 +1,5 @@
-//! Planned and run on the machine against the naive interpreter: every primitive, random programs, updates, residuals, noise.
+//! Planned and run on the machine against the naive interpreter: every primitive, random programs, updates, residuals,
+//! noise.
 
 mod arbitrary;
 mod every_primitive;
@@ -8,4 +9,5 @@ mod random_programs;
 #[path = "../reference/mod.rs"]
 mod reference;
 mod residuals;
+mod sizes;
 mod updates;

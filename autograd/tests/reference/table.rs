@@ -3,8 +3,8 @@
 use super::{Bindings, Random, Value, table_linear};
 use autograd::{Binary, DType, Result, Tape, Unary, Var};
 
-/// How values of an input are drawn. Values of all inputs of a case are distinct and lie away from zero, so that no primitive meets a
-/// kink or a tie.
+/// How values of an input are drawn. Values of all inputs of a case are distinct and lie away from zero, so that no
+/// primitive meets a kink or a tie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
     /// In [-1.8, -0.3] or [0.3, 1.8].
@@ -112,8 +112,8 @@ impl Recorded {
         self.smooth.iter().map(|&k| self.inputs[k]).collect()
     }
 
-    /// An input of the shape and type of a variable, with distinct values bound to it: a probe that no permutation or transposition of
-    /// a gradient passes.
+    /// An input of the shape and type of a variable, with distinct values bound to it: a probe that no permutation or
+    /// transposition of a gradient passes.
     pub fn probe(&mut self, like: Var, seed: u64, bindings: &mut Bindings) -> Var {
         let shape = self.tape.shape(like).to_vec();
         let probe = self.tape.input(&shape, self.tape.dtype(like));

@@ -82,8 +82,8 @@ fn derivatives_with_respect_to_interior_variables_hold_them_independent() {
 
 #[test]
 fn stop_gradient_stops_at_every_level_of_nesting() {
-    // y = x stop(x^2): treated as x times a constant, so y' = x^2 and y'' = 2 x only through the value of the constant - which is not
-    // differentiated either once it lies behind the stop.
+    // y = x stop(x^2): treated as x times a constant, so y' = x^2 and y'' = 2 x only through the value of the constant
+    // - which is not differentiated either once it lies behind the stop.
     let (mut tape, mut bindings) = (Tape::new(), Bindings::new());
     let x = vector(&mut tape, &mut bindings, &[3.0]);
     let one = tape.constant(1.0, &[1], DType::F64);
@@ -139,7 +139,8 @@ fn derivatives_at_kinks_are_as_documented() {
 
 #[test]
 fn an_untaken_branch_of_select_does_not_spoil_tangents() {
-    // ln and 1/x of numbers that are not positive, behind a mask: the tangent rule selects, it does not multiply by zero.
+    // ln and 1/x of numbers that are not positive, behind a mask: the tangent rule selects, it does not multiply by
+    // zero.
     let (mut tape, mut bindings) = (Tape::new(), Bindings::new());
     let x = vector(&mut tape, &mut bindings, &[0.0, -1.0, 4.0]);
     let t = vector(&mut tape, &mut bindings, &[1.0, 1.0, 1.0]);

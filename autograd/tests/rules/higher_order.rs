@@ -1,4 +1,5 @@
-//! Second and third derivatives: compositions of the transforms agree with each other and with finite differences of one order less.
+//! Second and third derivatives: compositions of the transforms agree with each other and with finite differences of
+//! one order less.
 
 use crate::reference::check::{assert_close, finite_difference, finite_gradient};
 use crate::reference::table::Recorded;
@@ -8,7 +9,8 @@ use autograd::{DType, Var};
 const DIFFERENCES: f64 = 1e-7;
 const ROUNDING: f64 = 1e-11;
 
-/// A case's result weighted by a probe and passed through sin, so that linear primitives have curvature too; with directions for all inputs.
+/// A case's result weighted by a probe and passed through sin, so that linear primitives have curvature too; with
+/// directions for all inputs.
 struct Scalar {
     recorded: Recorded,
     bindings: Bindings,

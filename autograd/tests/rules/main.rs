@@ -1,4 +1,5 @@
-//! Rules of all primitives against finite differences, adjoint identities and loops, in the interpreter: no plan, no executor.
+//! Rules of all primitives against finite differences, adjoint identities and loops, in the interpreter: no plan, no
+//! executor.
 
 mod batching;
 mod conventions;

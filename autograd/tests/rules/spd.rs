@@ -1,4 +1,5 @@
-//! Derivatives of positive definite systems in the matrix itself, along symmetric perturbations, against closed forms and differences.
+//! Derivatives of positive definite systems in the matrix itself, along symmetric perturbations, against closed forms
+//! and differences.
 
 use crate::reference::check::{assert_close, finite_difference};
 use crate::reference::{Bindings, Value, evaluate_reals};
