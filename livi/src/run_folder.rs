@@ -9,6 +9,7 @@
 //! | `samples.safetensors` | weight samples, see [`crate::export`] |
 //! | `plots/` | pictures, SVG and PNG |
 //! | `report.md` | a short report |
+//! | `result.json` | the result of a completed run, see [`crate::report::RunResult`] |
 //! | `lock` | process number of the training process that holds the folder |
 //!
 //! Every file but the metrics is replaced atomically (see [`crate::atomic`]). Metrics are appended; on resuming,
@@ -112,10 +113,10 @@ impl RunFolder {
     pub fn create(path: impl AsRef<Path>, config: &str, seed: u64, created_by: &str) -> Result<Self> {
         let path = path.as_ref();
         // Looked at before the lock is taken, so that a refused folder gets no lock file, and again under it.
-        Self::refuse_content(path)?;
+        Self::require_free(path)?;
         fs::create_dir_all(path).map_err(io_error(path, "create"))?;
         let lock = Lock::take(path)?;
-        Self::refuse_content(path)?;
+        Self::require_free(path)?;
         remove_stale_temporaries(path)?;
         let description = RunDescription {
             format_version: FORMAT_VERSION,
@@ -251,8 +252,11 @@ impl RunFolder {
         })
     }
 
-    /// An error when `path` holds anything but the traces of a creation that was not completed.
-    fn refuse_content(path: &Path) -> Result<()> {
+    /// Refuses a path where [`RunFolder::create`] would: one that holds anything but the traces of a creation that was not completed.
+    ///
+    /// # Errors
+    /// [`Error::File`] saying what is there and what to do; [`Error::Io`] when the folder cannot be listed.
+    pub fn require_free(path: &Path) -> Result<()> {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -79,7 +79,7 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
 }
 
 /// The folder of the UCI set that the configuration names.
-fn uci_folder(config: &DataConfig) -> Result<PathBuf> {
+pub(crate) fn uci_folder(config: &DataConfig) -> Result<PathBuf> {
     match &config.path {
         Some(path) => set_folder(path, config.set.as_deref()),
         None => match env::var_os("LIVI_DATA_DIR") {

@@ -13,5 +13,6 @@ pub mod toy;
 pub mod uci;
 
 pub use load::{Dataset, load};
+pub(crate) use load::uci_folder;
 pub use standardiser::Standardiser;
 pub use table::{Table, split_rows};

@@ -3,12 +3,16 @@
 mod batches;
 mod optimiser;
 mod program;
+mod run;
+mod saved;
 mod schedule;
 mod targets;
 mod trainer;
 
 pub use batches::Batches;
 pub use program::{DataShape, Program, dtype_of, split};
+pub use run::{Ending, Observer, Reason, Silent, run};
+pub use saved::{Saved, require_same_config, stored_config};
 pub use schedule::rate_factor;
 pub use targets::{Encoded, encode, outputs};
 pub use trainer::{Terms, Trainer, method_of, settings_of};

@@ -129,8 +129,8 @@ fn leaves(config: &Config) -> Result<BTreeMap<String, String>> {
             }
         }
     }
-    let table = Table::try_from(config)
-        .map_err(|error| Error::Config { key: "(all)".into(), problem: error.to_string() })?;
+    let table =
+        Table::try_from(config).map_err(|error| Error::Config { key: "(all)".into(), problem: error.to_string() })?;
     let mut found = BTreeMap::new();
     walk(&table, "", &mut found);
     Ok(found)

@@ -1,0 +1,72 @@
+//! `livi info`.
+
+use super::output::{emit, emit_json};
+use crate::Result;
+use clap::Args;
+use serde::Serialize;
+
+/// Say what this program is and what of the machine it uses.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  livi info\n  livi info --json")]
+pub(super) struct InfoArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Info {
+    version: &'static str,
+    target: String,
+    threads: usize,
+    cpu_features: Vec<&'static str>,
+    built_with_cuda: bool,
+    gpu_used: bool,
+    gpu: &'static str,
+}
+
+pub(super) fn run(args: &InfoArgs) -> Result<()> {
+    let built_with_cuda = cfg!(feature = "cuda");
+    let info = Info {
+        version: env!("CARGO_PKG_VERSION"),
+        target: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
+        threads: threads(),
+        cpu_features: cpu_features(),
+        built_with_cuda,
+        gpu_used: false,
+        gpu: if built_with_cuda {
+            "no GPU is used: the program was built with the feature `cuda`, but no command runs on a GPU in this version"
+        } else {
+            "no GPU is used: the program was built without the feature `cuda`, everything runs on the CPU"
+        },
+    };
+    if args.json {
+        return emit_json(&info);
+    }
+    let features = if info.cpu_features.is_empty() { "none known".into() } else { info.cpu_features.join(", ") };
+    emit(&format!(
+        "livi {}\ntarget        {}\nthreads       {}\nCPU features  {features}\nCUDA          {}\n",
+        info.version, info.target, info.threads, info.gpu
+    ))
+}
+
+/// Hardware threads of the machine, as the system allows them to this process.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Vector instructions that products and loops can use.
+fn cpu_features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let known = [
+            ("avx", std::is_x86_feature_detected!("avx")),
+            ("avx2", std::is_x86_feature_detected!("avx2")),
+            ("fma", std::is_x86_feature_detected!("fma")),
+            ("avx512f", std::is_x86_feature_detected!("avx512f")),
+        ];
+        known.into_iter().filter(|feature| feature.1).map(|feature| feature.0).collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}

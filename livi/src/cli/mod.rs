@@ -1,0 +1,103 @@
+//! The command line.
+
+mod changes;
+mod data;
+mod evaluate;
+mod info;
+mod interrupt;
+mod memory;
+mod output;
+mod predict;
+mod progress;
+mod results;
+mod sample;
+mod table;
+mod train;
+mod verify;
+
+use crate::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Trains, checks and uses implicit variational posteriors of Bayesian neural networks.
+///
+/// Without a command it trains the embedded toy regression: `livi train toy`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "livi",
+    version,
+    after_help = "Examples:\n  livi                                    train the embedded toy regression\n  livi train uci-concrete --seed 3        train on a UCI set\n  livi verify toy                         compare all entropy methods\n  livi predict runs/toy-1 --input new.csv --output predictions.csv\n\nErrors go to standard error. Exit codes: 0 success, 1 a failure while running, 2 bad input, 130 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Verify(verify::VerifyArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    Predict(predict::PredictArgs),
+    Sample(sample::SampleArgs),
+    Data(data::DataArgs),
+    Info(info::InfoArgs),
+}
+
+/// Reads the arguments, does what they ask and returns the process's exit code.
+pub fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command.unwrap_or_else(|| Command::Train(train::TrainArgs::default())),
+        Err(error) => {
+            // Help and version are errors to clap too; a reader that went away is none.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut message = format!("error: {error}\n");
+            if let Some(hint) = hint(&error) {
+                message.push_str(&format!("  {hint}\n"));
+            }
+            // Not `eprint!`: it panics when nobody reads standard error any more.
+            let _ = std::io::stderr().write_all(message.as_bytes());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Train(args) => train::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Data(args) => data::run(&args),
+        Command::Info(args) => info::run(&args),
+    }
+}
+
+/// What to do next, where the error itself does not say.
+fn hint(error: &Error) -> Option<String> {
+    match error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Some("check the path; `livi COMMAND --help` shows an example of each command".into())
+        }
+        Error::Io { .. } => Some("check permissions and free space, or choose another path".into()),
+        Error::File { .. } => Some("mend the file, or name another".into()),
+        Error::Config { key, .. } if key == "data.path" => {
+            Some("set it with --set data.path=FOLDER, or set the environment variable LIVI_DATA_DIR".into())
+        }
+        Error::Config { key, .. } => Some(format!("change it in the configuration file or with --set {key}=VALUE")),
+        Error::Argument { .. } => Some("`livi COMMAND --help` explains the arguments".into()),
+        Error::Autograd(autograd::Error::Memory { .. }) => {
+            Some("raise --memory, or lower training.batch_size or training.samples".into())
+        }
+        Error::Numerical { .. } | Error::Autograd(_) => Some("try --dtype f64 or a larger sampler.sigma".into()),
+        Error::NotFinite { .. } | Error::Interrupted { .. } => None,
+    }
+}

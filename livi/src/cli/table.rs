@@ -1,0 +1,90 @@
+//! `livi train uci` and `--all-splits`: the table of UCI sets.
+
+use super::changes::{Changes, configuration};
+use super::info;
+use super::interrupt::stop_flag;
+use super::output::{emit, emit_json};
+use super::progress::{TableProgress, say};
+use super::train::{RUNS, command_line, fresh_folder, latest_folder};
+use crate::config::{Source, presets};
+use crate::table::{TableSet, make_table};
+use crate::{Error, Result};
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// The source that stands for all UCI sets.
+pub(super) const ALL_SETS: &str = "uci";
+
+/// What `livi train` was asked for.
+pub(super) struct Request<'a> {
+    /// `uci`, or the preset or configuration of one set.
+    pub source: &'a str,
+    /// Folder of the table.
+    pub out: Option<&'a Path>,
+    /// Whether to continue a table.
+    pub resume: bool,
+    /// Settings for all sets.
+    pub changes: &'a Changes,
+    /// Most memory of a run.
+    pub memory: Option<usize>,
+    /// Runs at a time.
+    pub jobs: Option<NonZeroUsize>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+pub(super) fn run(request: &Request<'_>) -> Result<()> {
+    let sets = sets(request)?;
+    let out = folder(request)?;
+    let jobs = request.jobs.map_or_else(info::threads, NonZeroUsize::get);
+    let stop = stop_flag()?;
+    let made = make_table(&sets, &out, jobs, request.memory, &command_line(), &stop, &TableProgress::new());
+    let table = made.inspect_err(|error| {
+        let what = if matches!(error, Error::Interrupted { .. }) { "stopped" } else { "not all runs are complete" };
+        say(&format!("{what}; continue with the same command, --resume and --out {}", out.display()));
+    })?;
+    if request.json {
+        return emit_json(&table);
+    }
+    emit(&format!("{}\nWritten to {}\n", table.markdown(), out.display()))
+}
+
+fn sets(request: &Request<'_>) -> Result<Vec<TableSet>> {
+    let sources: Vec<String> = match request.source {
+        ALL_SETS => presets::uci_sets().map(|set| format!("uci-{set}")).collect(),
+        source => vec![source.into()],
+    };
+    let sets = sources.iter().map(|source| {
+        let config = configuration(source, request.changes)?.config;
+        if config.data.source != Source::Uci {
+            let problem = format!("is for UCI sets only, the data source of `{source}` is `{}`", config.data.source);
+            return Err(Error::Argument { name: "--all-splits".into(), problem });
+        }
+        let from_path = || Some(config.data.path.as_ref()?.file_name()?.to_string_lossy().into_owned());
+        let name = config.data.set.clone().or_else(from_path).unwrap_or_else(|| source.clone());
+        Ok(TableSet { name, config })
+    });
+    sets.collect()
+}
+
+fn folder(request: &Request<'_>) -> Result<PathBuf> {
+    let name = request.source.rsplit('/').next().unwrap_or(request.source);
+    let name = format!("{}-table", name.strip_suffix(".toml").unwrap_or(name));
+    match (request.out, request.resume) {
+        (Some(out), true) => Ok(out.into()),
+        (Some(out), false) => {
+            let holds_something = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+            if holds_something || out.is_file() {
+                let problem = "is not empty; continue the table in it with --resume, or choose another folder".into();
+                return Err(Error::Argument { name: format!("--out {}", out.display()), problem });
+            }
+            Ok(out.into())
+        }
+        (None, true) => match latest_folder(Path::new(RUNS), &name)? {
+            Some(folder) => Ok(folder),
+            None => fresh_folder(Path::new(RUNS), &name),
+        },
+        (None, false) => fresh_folder(Path::new(RUNS), &name),
+    }
+}

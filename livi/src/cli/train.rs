@@ -1,0 +1,208 @@
+//! `livi train`.
+
+use super::changes::{Changes, Named, configuration};
+use super::info;
+use super::interrupt::stop_flag;
+use super::memory::parse_bytes;
+use super::progress::{RunProgress, say};
+use super::results::conclude;
+use super::table;
+use crate::data;
+use crate::run_folder::RunFolder;
+use crate::train::{self, Trainer, require_same_config, stored_config};
+use crate::{Error, Result};
+use clap::Args;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// Where run folders go without --out.
+pub(super) const RUNS: &str = "runs";
+
+/// Train a posterior, evaluate it, and leave everything in a run folder.
+///
+/// The folder holds the configuration, the terms of the evidence lower bound over the steps, the checkpoint, pictures and a report. Nothing is
+/// ever overwritten: without --out a fresh numbered folder is made under `runs`. Ctrl-C finishes the step and saves; --resume continues bit for bit,
+/// also after `kill -9`. The source `uci` trains all seven UCI sets over all their splits and prints a table.
+#[derive(Debug, Default, Args)]
+#[command(
+    after_help = "Examples:\n  livi train toy\n  livi train uci-concrete --set data.split=3 --out runs/concrete-3\n  livi train houses.toml --set training.steps=20000 --seed 1\n  livi train --resume --out runs/concrete-3\n  LIVI_DATA_DIR=data livi train uci --out runs/uci --resume\n\nA configuration for one's own CSV file (houses.toml):\n  [data]\n  source = \"csv\"\n  path = \"houses.csv\"\n  target = [\"price\"]"
+)]
+pub(super) struct TrainArgs {
+    /// Preset, configuration file, run folder (with --resume), or `uci` for the table of all UCI sets [default: toy]
+    source: Option<String>,
+    /// Run folder to make (or to resume) [default: runs/NAME-N with the next free number N]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in --out, or the latest of that name under `runs`; begin it where there is none yet
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    changes: Changes,
+    /// Threads of the training step [default: all cores]
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    /// Refuse to start when the plans need more memory than this, for instance 4G
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    memory: Option<usize>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Train every split of the UCI set and print a table
+    #[arg(long)]
+    all_splits: bool,
+    /// Runs at a time in a table, each on one thread [default: all cores]
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+}
+
+pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    if args.all_splits || args.source.as_deref() == Some(table::ALL_SETS) {
+        let request = table::Request {
+            source: args.source.as_deref().unwrap_or(table::ALL_SETS),
+            out: args.out.as_deref(),
+            resume: args.resume,
+            changes: &args.changes,
+            memory: args.memory,
+            jobs: args.jobs,
+            json: args.json,
+        };
+        return table::run(&request);
+    }
+    let (named, existing) = chosen(args)?;
+    let Named { name, config } = named;
+    if let Some(path) = &existing {
+        require_same_config(&RunFolder::open(path)?, &config)?;
+    } else if let Some(path) = &args.out {
+        // Before data are read and plans are made, which may take a while.
+        RunFolder::require_free(path)?;
+    }
+    let dataset = data::load(&config.data)?;
+    let threads = args.threads.map_or_else(info::threads, NonZeroUsize::get);
+    let mut trainer = Trainer::new(&config, &dataset, threads, args.memory)?;
+    let stop = stop_flag()?;
+    let folder = match (existing, &args.out) {
+        (Some(path), _) => RunFolder::resume(path)?,
+        (None, out) => {
+            let path = match out {
+                Some(path) => path.clone(),
+                None => fresh_folder(Path::new(RUNS), &name)?,
+            };
+            RunFolder::create(path, &config.to_toml_string()?, config.seed, &command_line())?
+        }
+    };
+    let mut progress = RunProgress::new();
+    let ending = train::run(&config, &dataset, &mut trainer, &folder, &stop, &mut progress);
+    let ending = ending.inspect_err(|error| {
+        if matches!(error, Error::Interrupted { .. }) {
+            say(&format!("stopped; continue with: livi train --resume --out {}", folder.path().display()));
+        }
+    })?;
+    let peak_bytes = trainer.peak_bytes();
+    drop(trainer);
+    conclude(&folder, &dataset, &ending, peak_bytes, args.json)
+}
+
+/// The configuration, and the folder of the run to resume.
+fn chosen(args: &TrainArgs) -> Result<(Named, Option<PathBuf>)> {
+    let source = args.source.as_deref();
+    if !args.resume {
+        if let Some(path) = source.filter(|source| RunFolder::holds_run(source)) {
+            let problem =
+                format!("{path} is a run folder; continue it with --resume, or name a preset or a configuration file");
+            return Err(Error::Argument { name: "configuration".into(), problem });
+        }
+        return Ok((configuration(source.unwrap_or("toy"), &args.changes)?, None));
+    }
+    let folder = match (&args.out, source) {
+        (Some(out), _) => Some(out.clone()).filter(|out| out.exists()),
+        (None, Some(source)) if Path::new(source).is_dir() => Some(PathBuf::from(source)),
+        (None, source) => {
+            let name = match source {
+                Some(source) => configuration(source, &args.changes)?.name,
+                None => "toy".into(),
+            };
+            latest_folder(Path::new(RUNS), &name)?
+        }
+    };
+    // A creation that was killed before its end holds no run and is begun anew.
+    let begun = folder.filter(|path| RunFolder::holds_run(path) || RunFolder::require_free(path).is_err());
+    let Some(path) = begun else {
+        let Some(source) = source.filter(|source| !Path::new(source).is_dir()) else {
+            let problem = "there is no run to resume; name the preset or configuration file to begin one with".into();
+            return Err(Error::Argument { name: "--resume".into(), problem });
+        };
+        return Ok((configuration(source, &args.changes)?, None));
+    };
+    let named = match source {
+        Some(source) if !Path::new(source).is_dir() => configuration(source, &args.changes)?,
+        _ => {
+            let mut config = stored_config(&RunFolder::open(&path)?)?;
+            args.changes.apply(&mut config)?;
+            Named { name: "run".into(), config }
+        }
+    };
+    Ok((named, Some(path)))
+}
+
+/// Makes and returns the folder `root/name-N` with the next free number.
+pub(super) fn fresh_folder(root: &Path, name: &str) -> Result<PathBuf> {
+    let io = |path: &Path, action: &'static str| {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, action, source }
+    };
+    fs::create_dir_all(root).map_err(io(root, "create"))?;
+    let mut number = numbers(root, name)?.into_iter().max().unwrap_or(0) + 1;
+    loop {
+        let path = root.join(format!("{name}-{number}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            // Another process was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(io(&path, "create")(error)),
+        }
+    }
+}
+
+/// The folder `root/name-N` with the largest number, if there is one.
+pub(super) fn latest_folder(root: &Path, name: &str) -> Result<Option<PathBuf>> {
+    if !root.is_dir() {
+        return Ok(None);
+    }
+    Ok(numbers(root, name)?.into_iter().max().map(|number| root.join(format!("{name}-{number}"))))
+}
+
+fn numbers(root: &Path, name: &str) -> Result<Vec<u64>> {
+    let list = |source| Error::Io { path: root.into(), action: "list", source };
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(root).map_err(list)? {
+        let found = entry.map_err(list)?.file_name();
+        let number: Option<u64> =
+            found.to_str().and_then(|text| text.strip_prefix(name)?.strip_prefix('-')?.parse().ok());
+        numbers.extend(number);
+    }
+    Ok(numbers)
+}
+
+/// The command line, for the run's description.
+pub(super) fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
+    format!("livi {}", arguments.join(" ")).trim_end().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_numbered_after_the_largest_number_of_that_name() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["toy-2", "toy-9", "toy-slq-40", "toy-x", "other-50"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        assert_eq!(fresh_folder(root.path(), "toy").unwrap(), root.path().join("toy-10"));
+        assert_eq!(fresh_folder(root.path(), "toy").unwrap(), root.path().join("toy-11"));
+        assert_eq!(latest_folder(root.path(), "toy").unwrap(), Some(root.path().join("toy-11")));
+        assert_eq!(latest_folder(root.path(), "none").unwrap(), None);
+    }
+}

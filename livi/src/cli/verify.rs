@@ -1,0 +1,113 @@
+//! `livi verify`.
+
+use super::changes::{Changes, configuration};
+use super::output::{emit, emit_json};
+use crate::config::Config;
+use crate::data;
+use crate::entropy::Method;
+use crate::model::Model;
+use crate::pictures::{split_weights, standard_normal_latents};
+use crate::run_folder::RunFolder;
+use crate::sampler::initial_parameters_around;
+use crate::train::{Saved, dtype_of, outputs, settings_of};
+use crate::verify::{Verification, verify};
+use crate::{Error, Result};
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// Compare all entropy methods on one sampler: value, gap to the exact one, own bracket, standard error, products, time.
+///
+/// For a preset or a configuration file it is the freshly initialised sampler, for a run folder the trained one. Exit code 1 when a lower bound
+/// lies above the exact value, an upper bound below it, or a bracket misses it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify toy --methods exact,slq --latents 4 --json"
+)]
+pub(super) struct VerifyArgs {
+    /// Preset, configuration file or run folder
+    #[arg(default_value = "toy")]
+    source: String,
+    /// Methods, separated by commas: exact, smallest, largest, slq, paper [default: all]
+    #[arg(long, value_delimiter = ',', value_parser = method)]
+    methods: Vec<Method>,
+    /// Standard deviation of the noise on the weights, instead of the configuration's; may be given several times
+    #[arg(long, num_args = 1.., value_parser = sigma)]
+    sigma: Vec<f64>,
+    /// Latents to average over
+    #[arg(long, default_value = "1")]
+    latents: NonZeroUsize,
+    /// Print one JSON object (one a line for several sigmas)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+pub(super) fn run(args: &VerifyArgs) -> Result<()> {
+    let config = configuration(&args.source, &args.changes)?.config;
+    let (model, parameters) = model(&args.source, &config, &args.changes)?;
+    let sampler = &*model.sampler;
+    let methods = if args.methods.is_empty() { Method::ALL.to_vec() } else { args.methods.clone() };
+    let sigmas = if args.sigma.is_empty() { vec![model.sigma] } else { args.sigma.clone() };
+    let latents = standard_normal_latents(sampler, args.latents.get(), config.seed);
+    let mut violations = Vec::new();
+    for sigma in sigmas {
+        let settings = settings_of(&config.entropy);
+        let dtype = dtype_of(config.dtype);
+        let found = verify(sampler, &parameters, &latents, sigma, &methods, &settings, dtype, config.seed)?;
+        violations.extend(found.violations().into_iter().map(|text| format!("sigma {sigma}: {text}")));
+        show(&found, args)?;
+    }
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Numerical { method: "verify", problem: violations.join("; ") })
+}
+
+fn show(found: &Verification, args: &VerifyArgs) -> Result<()> {
+    match (args.json, args.sigma.len() > 1) {
+        (false, _) => emit(&format!("{found}\n")),
+        (true, false) => emit_json(found),
+        (true, true) => {
+            let line = serde_json::to_string(found)
+                .map_err(|error| Error::Argument { name: "--json".into(), problem: error.to_string() })?;
+            emit(&format!("{line}\n"))
+        }
+    }
+}
+
+/// The model with its sampler's weights: those of a run folder, else initial ones.
+fn model(source: &str, config: &Config, changes: &Changes) -> Result<(Model, Vec<Vec<f64>>)> {
+    let path = Path::new(source);
+    if path.is_dir() {
+        if !changes.set.is_empty() {
+            let problem =
+                "does not go with a run folder: its sampler is trained; use --sigma, --seed or --dtype".into();
+            return Err(Error::Argument { name: "--set".into(), problem });
+        }
+        let saved = Saved::open(&RunFolder::open(path)?)?;
+        let parameters = split_weights(&*saved.posterior.model.sampler, &saved.posterior.weights);
+        return Ok((saved.posterior.model, parameters));
+    }
+    let dataset = data::load(&config.data)?;
+    let columns = outputs(config.likelihood.kind, &[&dataset.training])?;
+    let model = Model::new(config, dataset.training.inputs, columns)?;
+    let mut parameters = initial_parameters_around(&*model.sampler, model.network.layout(), config.seed);
+    parameters.iter_mut().flatten().for_each(|weight| *weight *= config.sampler.init_scale);
+    Ok((model, parameters))
+}
+
+fn method(text: &str) -> std::result::Result<Method, String> {
+    Method::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Method::ALL.iter().map(|method| method.name()).collect();
+        format!("there is no such method, expected one of {}", names.join(", "))
+    })
+}
+
+fn sigma(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("expected a finite number above 0".into()),
+    }
+}

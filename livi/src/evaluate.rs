@@ -1,0 +1,266 @@
+//! How good a posterior's predictions are on rows with known targets.
+
+use crate::config::LikelihoodKind;
+use crate::data::Table;
+use crate::metrics::calibration::DEFAULT_BINS;
+use crate::metrics::classification::mean_probabilities;
+use crate::metrics::regression::{coverage, rmse, sharpness};
+use crate::metrics::{ClassPredictions, PredictiveMixture};
+use crate::posterior::{Posterior, Predictions};
+use crate::predict::{class_probabilities, predict_in_parts};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Probabilities of the central intervals whose coverage is measured.
+pub const INTERVALS: [f64; 3] = [0.5, 0.9, 0.95];
+
+/// Measures of predictions by the mixture of weight samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "likelihood", rename_all = "lowercase")]
+pub enum Evaluation {
+    /// Of a Gaussian likelihood.
+    Gaussian(RegressionEvaluation),
+    /// Of a softmax likelihood.
+    Softmax(ClassEvaluation),
+}
+
+/// Measures of regression, in the targets' original units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegressionEvaluation {
+    /// Rows evaluated.
+    pub rows: usize,
+    /// Weight samples in the mixture.
+    pub samples: usize,
+    /// Root mean squared error of the predictive mean, over rows and targets.
+    pub rmse: f64,
+    /// Mean over rows of the mixture's log-density, in nats.
+    pub log_likelihood: f64,
+    /// Coverage and width of central intervals.
+    pub intervals: Vec<IntervalEvaluation>,
+    /// Mean over rows and targets of the epistemic standard deviation.
+    pub mean_epistemic_std: f64,
+    /// Mean over targets of the noise's standard deviation.
+    pub mean_aleatoric_std: f64,
+    /// Error of each target alone.
+    pub targets: Vec<TargetEvaluation>,
+}
+
+/// A central interval of the predictive distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IntervalEvaluation {
+    /// Probability it should hold.
+    pub probability: f64,
+    /// Part of the targets inside.
+    pub coverage: f64,
+    /// Mean width (sharpness).
+    pub width: f64,
+}
+
+/// Error of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetEvaluation {
+    /// Name of the column.
+    pub name: String,
+    /// Root mean squared error of the predictive mean.
+    pub rmse: f64,
+}
+
+/// Measures of classification.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassEvaluation {
+    /// Rows evaluated.
+    pub rows: usize,
+    /// Weight samples in the mixture.
+    pub samples: usize,
+    /// Mean negative log-probability of the true class, in nats.
+    pub negative_log_likelihood: f64,
+    /// Part of the rows whose most probable class is true.
+    pub accuracy: f64,
+    /// Brier score, from 0 to 2.
+    pub brier: f64,
+    /// Expected calibration error over 15 bins.
+    pub expected_calibration_error: f64,
+}
+
+/// Evaluates weight samples (samples x m) of a posterior on a table in original units.
+///
+/// # Errors
+/// [`Error::Argument`] when the table's columns do not fit the posterior, a label is no class, or predictions are not finite.
+pub fn evaluate(posterior: &Posterior, theta: &[f64], samples: usize, table: &Table) -> Result<Evaluation> {
+    match posterior.model.likelihood {
+        LikelihoodKind::Gaussian => regression(posterior, theta, samples, table).map(Evaluation::Gaussian),
+        LikelihoodKind::Softmax => classification(posterior, theta, samples, table).map(Evaluation::Softmax),
+    }
+}
+
+fn regression(posterior: &Posterior, theta: &[f64], samples: usize, table: &Table) -> Result<RegressionEvaluation> {
+    let targets = table.outputs;
+    let levels: Vec<f64> = INTERVALS.iter().flat_map(|p| [0.5 * (1.0 - p), 0.5 * (1.0 + p)]).collect();
+    let (mut mean, mut epistemic, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut log_likelihood, mut noise) = (0.0, Vec::new());
+    predict_in_parts(posterior, theta, samples, &table.x, table.rows, |rows, predictions| {
+        let Predictions { outputs, samples, noise_std, .. } = predictions;
+        let mixture = PredictiveMixture::new(outputs, samples, rows.len(), noise_std)?;
+        let y = &table.y[rows.start * targets..rows.end * targets];
+        log_likelihood += mixture.log_likelihoods(y)?.iter().sum::<f64>();
+        mean.extend(mixture.mean());
+        epistemic.extend(mixture.epistemic_std());
+        ends.extend(mixture.quantiles(&levels)?);
+        noise = mixture.aleatoric_std().to_vec();
+        Ok(())
+    })?;
+    let end = |at: usize| ends.iter().skip(at).step_by(levels.len()).copied().collect::<Vec<f64>>();
+    let intervals = INTERVALS.iter().enumerate().map(|(at, &probability)| {
+        let (lower, upper) = (end(2 * at), end(2 * at + 1));
+        let coverage = coverage(&lower, &upper, &table.y)?;
+        Ok(IntervalEvaluation { probability, coverage, width: sharpness(&lower, &upper)? })
+    });
+    let of = |values: &[f64], target: usize| values.iter().skip(target).step_by(targets).copied().collect::<Vec<f64>>();
+    let errors = table.output_names.iter().enumerate().map(|(target, name)| {
+        Ok(TargetEvaluation { name: name.clone(), rmse: rmse(&of(&mean, target), &of(&table.y, target))? })
+    });
+    let average = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    Ok(RegressionEvaluation {
+        rows: table.rows,
+        samples,
+        rmse: rmse(&mean, &table.y)?,
+        log_likelihood: log_likelihood / table.rows as f64,
+        intervals: intervals.collect::<Result<_>>()?,
+        mean_epistemic_std: average(&epistemic),
+        mean_aleatoric_std: average(&noise),
+        targets: errors.collect::<Result<_>>()?,
+    })
+}
+
+fn classification(posterior: &Posterior, theta: &[f64], samples: usize, table: &Table) -> Result<ClassEvaluation> {
+    let labels: Vec<usize> = table
+        .y
+        .iter()
+        .enumerate()
+        .map(|(row, &label)| {
+            if label >= 0.0 && label.fract() == 0.0 && label < 65_536.0 {
+                return Ok(label as usize);
+            }
+            let problem = format!("row {row} has {label}, expected a class, a whole number from 0");
+            Err(Error::Argument { name: "labels".into(), problem })
+        })
+        .collect::<Result<_>>()?;
+    let (mut probabilities, mut classes) = (Vec::new(), 1);
+    predict_in_parts(posterior, theta, samples, &table.x, table.rows, |_, predictions| {
+        classes = predictions.columns;
+        probabilities.extend(mean_probabilities(&class_probabilities(&predictions), samples, classes)?);
+        Ok(())
+    })?;
+    let predictions = ClassPredictions::new(&probabilities, classes, &labels)?;
+    Ok(ClassEvaluation {
+        rows: table.rows,
+        samples,
+        negative_log_likelihood: predictions.negative_log_likelihood(),
+        accuracy: predictions.accuracy(),
+        brier: predictions.brier_score(),
+        expected_calibration_error: predictions.calibration_error(DEFAULT_BINS)?.expected,
+    })
+}
+
+impl Evaluation {
+    /// The two main numbers in a line.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Gaussian(found) => format!("RMSE {:.4}  log-likelihood {:.4}", found.rmse, found.log_likelihood),
+            Self::Softmax(found) => {
+                format!("accuracy {:.4}  NLL {:.4}", found.accuracy, found.negative_log_likelihood)
+            }
+        }
+    }
+
+    /// Names and values of all measures, as text.
+    pub fn entries(&self) -> Vec<(String, String)> {
+        let entry = |name: &str, value: f64| (name.to_string(), format!("{value:.4}"));
+        match self {
+            Self::Gaussian(found) => {
+                let mut entries = vec![entry("RMSE", found.rmse), entry("log-likelihood", found.log_likelihood)];
+                if found.targets.len() > 1 {
+                    entries.extend(found.targets.iter().map(|t| entry(&format!("RMSE of {}", t.name), t.rmse)));
+                }
+                entries.extend(found.intervals.iter().map(|interval| {
+                    let name = format!("coverage of {} % intervals", 100.0 * interval.probability);
+                    (name, format!("{:.1} % (mean width {:.4})", 100.0 * interval.coverage, interval.width))
+                }));
+                entries.push(entry("mean epistemic std", found.mean_epistemic_std));
+                entries.push(entry("noise std", found.mean_aleatoric_std));
+                entries
+            }
+            Self::Softmax(found) => vec![
+                entry("negative log-likelihood", found.negative_log_likelihood),
+                entry("accuracy", found.accuracy),
+                entry("Brier score", found.brier),
+                entry("expected calibration error", found.expected_calibration_error),
+            ],
+        }
+    }
+
+    /// Rows evaluated and weight samples used.
+    pub fn rows_and_samples(&self) -> (usize, usize) {
+        match self {
+            Self::Gaussian(found) => (found.rows, found.samples),
+            Self::Softmax(found) => (found.rows, found.samples),
+        }
+    }
+}
+
+impl fmt::Display for Evaluation {
+    /// One line a measure, without a line break at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.entries().iter().map(|(name, value)| format!("{name:<28} {value}")).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::data::Standardiser;
+    use crate::model::Model;
+
+    /// A linear network y = w x + b with two weight samples, so that every number can be checked by hand.
+    fn posterior(standardiser: Standardiser, noise_std: f64) -> Posterior {
+        let mut config = Config::default();
+        for setting in ["network.hidden=[]", "sampler.latent=[1]", "sampler.hidden=[]", "dtype=f64"] {
+            config.set(setting).unwrap();
+        }
+        let model = Model::new(&config, 1, 1).unwrap();
+        let count = model.sampler.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        Posterior { model, weights: vec![0.0; count], noise_std, standardiser, dtype: config.dtype }
+    }
+
+    fn table(x: &[f64], y: &[f64]) -> Table {
+        Table::new(x.to_vec(), y.to_vec(), x.len(), vec!["x".into()], vec!["y".into()]).unwrap()
+    }
+
+    #[test]
+    fn one_weight_sample_has_the_likelihood_of_one_normal_in_original_units() {
+        let standardiser = Standardiser { x_mean: vec![1.0], x_std: vec![2.0], y_mean: vec![10.0], y_std: vec![5.0] };
+        let posterior = posterior(standardiser, 0.2);
+        // y = 5 (3 (x - 1) / 2 + 0.5) + 10 with noise 5 0.2 = 1.
+        let found = evaluate(&posterior, &[3.0, 0.5], 1, &table(&[1.0, 3.0], &[12.5, 29.5])).unwrap();
+        let Evaluation::Gaussian(found) = found else { panic!("a Gaussian likelihood was asked for") };
+        let normaliser = 0.5 * (2.0 * std::f64::consts::PI).ln();
+        assert!((found.rmse - 2.0_f64.sqrt()).abs() < 1e-12, "{}", found.rmse);
+        assert!((found.log_likelihood + normaliser + 1.0).abs() < 1e-12, "{}", found.log_likelihood);
+        assert!((found.intervals[2].width - 2.0 * 1.959_963_984_540_054).abs() < 1e-12);
+        assert_eq!(found.intervals.iter().map(|i| i.coverage).collect::<Vec<_>>(), [0.5, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn two_weight_samples_give_the_mean_of_their_densities() {
+        let posterior = posterior(Standardiser::identity(1, 1), 1.0);
+        let found = evaluate(&posterior, &[0.0, 0.0, 0.0, 2.0], 2, &table(&[7.0], &[0.0])).unwrap();
+        let Evaluation::Gaussian(found) = found else { panic!("a Gaussian likelihood was asked for") };
+        let density = |mean: f64| (-0.5 * mean * mean).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        assert!((found.log_likelihood - (0.5 * (density(0.0) + density(2.0))).ln()).abs() < 1e-12);
+        assert!((found.rmse - 1.0).abs() < 1e-12);
+        assert!((found.mean_epistemic_std - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,189 @@
+//! The pictures of a completed run: predictions, the evidence lower bound over the steps, the singular spectrum.
+
+use crate::Result;
+use crate::config::{LikelihoodKind, Source};
+use crate::data::{Dataset, Table, toy};
+use crate::entropy::Method;
+use crate::metrics::PredictiveMixture;
+use crate::plot::{
+    EntropyLevel, PredictedAgainstObserved, PredictiveBand, Spectrum, TrainingCurves, plot_predicted_against_observed,
+    plot_predictive_band, plot_spectrum, plot_training_curves,
+};
+use crate::posterior::Predictions;
+use crate::run_folder::RunFolder;
+use crate::sampler::Sampler;
+use crate::train::{Saved, dtype_of, settings_of};
+use crate::verify::verify;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+
+/// Points of the grid under a predictive band.
+const GRID: usize = 401;
+/// Sampled functions drawn over it.
+const FUNCTIONS: usize = 8;
+/// Rows drawn as predictions against observations at most.
+const MOST_ROWS: usize = 2000;
+/// Latents whose spectra are drawn.
+const LATENTS: usize = 4;
+/// Latent dimensions up to which the spectrum is computed: it costs d products and a dense decomposition.
+const MOST_LATENTS: usize = 1000;
+
+/// Draws what can be drawn into the folder's `plots`; returns file stems with captions.
+///
+/// # Errors
+/// Those of prediction and of writing.
+pub fn draw_pictures(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Result<Vec<(String, String)>> {
+    let mut drawn = Vec::new();
+    let table = dataset.test.as_ref().unwrap_or(&dataset.training);
+    let gaussian = saved.posterior.model.likelihood == LikelihoodKind::Gaussian;
+    if gaussian && saved.input_names.len() == 1 && saved.output_names.len() == 1 {
+        band(folder, saved, dataset)?;
+        let caption =
+            "Predictive mean, epistemic and total band (two standard deviations each), data and sampled functions";
+        drawn.push(("predictive".to_string(), caption.to_string()));
+    } else if gaussian {
+        for (target, name) in saved.output_names.iter().enumerate() {
+            let stem = if target == 0 { "predictive".to_string() } else { format!("predictive-{target}") };
+            against_observed(folder, saved, table, target, &stem)?;
+            drawn.push((stem, format!("Predictions of {name} against observations, with two standard deviations")));
+        }
+    }
+    if curves(folder, saved)? {
+        drawn.push(("training".into(), "Terms of the evidence lower bound over the steps".into()));
+    }
+    if saved.posterior.model.sampler.latents() <= MOST_LATENTS {
+        spectrum(folder, saved)?;
+        drawn.push(("spectrum".into(), "Singular values of the sampler's Jacobian with the entropy's bounds".into()));
+    }
+    Ok(drawn)
+}
+
+fn band(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Result<()> {
+    let is_toy = saved.config.data.source == Source::Toy;
+    let data = &dataset.training;
+    let (low, high) = if is_toy { (-2.0, 2.0) } else { widened(&data.x) };
+    let x: Vec<f64> = (0..GRID).map(|i| low + (high - low) * i as f64 / (GRID - 1) as f64).collect();
+    let samples = saved.config.prediction.samples;
+    let Predictions { outputs, noise_std, .. } = saved.posterior.predict(&x, GRID, samples, saved.config.seed)?;
+    let sampled_functions = outputs.chunks_exact(GRID).take(FUNCTIONS).map(<[f64]>::to_vec).collect();
+    let mixture = PredictiveMixture::new(outputs, samples, GRID, noise_std)?;
+    let true_function = is_toy.then(|| x.iter().map(|&x| toy::truth(x)).collect());
+    let band = PredictiveBand {
+        title: format!("{}: predictive distribution", dataset.name),
+        x_label: saved.input_names[0].clone(),
+        y_label: saved.output_names[0].clone(),
+        mean: mixture.mean(),
+        epistemic_std: mixture.epistemic_std(),
+        total_std: mixture.total_std(),
+        data_x: data.x.clone(),
+        data_y: data.y.clone(),
+        true_function,
+        sampled_functions,
+        x,
+    };
+    plot_predictive_band(folder.plots_folder().join("predictive"), &band)
+}
+
+/// The range of the data and a quarter of it more on either side.
+fn widened(x: &[f64]) -> (f64, f64) {
+    let low = x.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let margin = if high > low { 0.25 * (high - low) } else { 1.0 };
+    (low - margin, high + margin)
+}
+
+fn against_observed(folder: &RunFolder, saved: &Saved, table: &Table, target: usize, stem: &str) -> Result<()> {
+    let rows: Vec<usize> = (0..table.rows.min(MOST_ROWS)).collect();
+    let table = table.select(&rows)?;
+    let samples = saved.config.prediction.samples;
+    let found = saved.posterior.predict(&table.x, table.rows, samples, saved.config.seed)?;
+    let mixture = PredictiveMixture::new(found.outputs, samples, table.rows, found.noise_std)?;
+    let of = |values: Vec<f64>| values.iter().skip(target).step_by(table.outputs).copied().collect::<Vec<f64>>();
+    let points = PredictedAgainstObserved {
+        title: "Predictions against observations".into(),
+        target: saved.output_names[target].clone(),
+        observed: of(table.y.clone()),
+        mean: of(mixture.mean()),
+        epistemic_std: of(mixture.epistemic_std()),
+        total_std: of(mixture.total_std()),
+    };
+    plot_predicted_against_observed(folder.plots_folder().join(stem), &points)
+}
+
+/// Whether anything was recorded to draw.
+fn curves(folder: &RunFolder, saved: &Saved) -> Result<bool> {
+    let mut curves = TrainingCurves::default();
+    let mut noise = Vec::new();
+    // Of a single target the noise is shown in its own unit.
+    let unit = if saved.output_names.len() == 1 { saved.posterior.standardiser.y_std[0] } else { 1.0 };
+    for record in folder.read_metrics()? {
+        let number = |key: &str| record.get(key).and_then(serde_json::Value::as_f64);
+        let step = record.get("step").and_then(serde_json::Value::as_u64);
+        let terms = (step, number("elbo"), number("likelihood"), number("prior"), number("entropy"));
+        let (Some(step), Some(elbo), Some(likelihood), Some(prior), Some(entropy)) = terms else { continue };
+        curves.steps.push(step);
+        curves.elbo.push(elbo);
+        curves.log_likelihood.push(likelihood);
+        curves.log_prior.push(prior);
+        curves.entropy.push(entropy);
+        noise.extend(number("noise_std").map(|std| std * unit));
+    }
+    if curves.steps.is_empty() {
+        return Ok(false);
+    }
+    curves.noise_std = (noise.len() == curves.steps.len()).then_some(noise);
+    plot_training_curves(folder.plots_folder().join("training"), &curves)?;
+    Ok(true)
+}
+
+fn spectrum(folder: &RunFolder, saved: &Saved) -> Result<()> {
+    let (config, model) = (&saved.config, &saved.posterior.model);
+    let sampler = &*model.sampler;
+    let parameters = split_weights(sampler, &saved.posterior.weights);
+    let latents = standard_normal_latents(sampler, LATENTS, config.seed);
+    let (settings, dtype) = (settings_of(&config.entropy), dtype_of(config.dtype));
+    let methods = [Method::Exact, Method::Smallest, Method::Largest];
+    let found = verify(sampler, &parameters, &latents, model.sigma, &methods, &settings, dtype, config.seed)?;
+    let total = found.constants.total();
+    let levels = found
+        .methods
+        .iter()
+        .map(|row| EntropyLevel { label: label(row.method).into(), half_log_det: row.value - total })
+        .collect();
+    let spectrum = Spectrum {
+        title: "Singular values of the sampler's Jacobian".into(),
+        singular_values: found.singular_values,
+        sigma: model.sigma,
+        levels,
+    };
+    plot_spectrum(folder.plots_folder().join("spectrum"), &spectrum)
+}
+
+fn label(method: &str) -> &str {
+    match method {
+        "smallest" => "smallest (lower bound)",
+        "largest" => "largest (upper bound)",
+        "interlacing" => "interlacing (lower bound)",
+        "frobenius" => "frobenius (upper bound)",
+        other => other,
+    }
+}
+
+/// The sampler's tensors out of the vector of all its weights.
+pub fn split_weights(sampler: &dyn Sampler, weights: &[f64]) -> Vec<Vec<f64>> {
+    let mut rest = weights;
+    let mut parts = Vec::new();
+    for parameter in sampler.parameters() {
+        let (part, after) = rest.split_at(parameter.shape.iter().product::<usize>().min(rest.len()));
+        parts.push(part.to_vec());
+        rest = after;
+    }
+    parts
+}
+
+/// `count` standard normal latents, row-major (count, d).
+pub fn standard_normal_latents(sampler: &dyn Sampler, count: usize, seed: u64) -> Vec<f64> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..count * sampler.latents()).map(|_| rng.sample(StandardNormal)).collect()
+}
