@@ -1,0 +1,197 @@
+//! What the matrix-free methods share: settings, the estimate for one latent with the directions of its gradient, and the report over latents.
+
+use super::{Constants, EntropyReport, JacobianMap, Method, largest, paper, slq, smallest, spectrum};
+use crate::sampler::Recorded;
+use crate::spectral::Real;
+use crate::{Error, Result};
+use autograd::{Element, Tape, Var};
+use rand::rngs::StdRng;
+
+/// How much work the matrix-free methods do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Probes of `slq`. With as many probes as latents (or more) an orthogonal basis takes the place of random signs, and no Monte-Carlo error
+    /// is left.
+    pub probes: usize,
+    /// Golub-Kahan steps: for each probe of `slq`, and of one Krylov space of `smallest` and `largest` (which need none up to
+    /// [`FULL_DEPTH`](super::FULL_DEPTH) latents).
+    pub steps: usize,
+    /// Most iterations beyond those steps while the tolerance is not met: conjugate gradients for the solves behind the gradient of `slq`, restarted
+    /// Krylov spaces for `smallest` and `largest`.
+    pub iterations: usize,
+    /// Relative residual at which iterations end.
+    pub tolerance: f64,
+    /// Whether to compute the directions of the gradient, at the price of one more product each.
+    pub directions: bool,
+}
+
+impl Default for Settings {
+    /// Ten probes of 40 steps, 200 further iterations, tolerance 1e-6, with directions.
+    fn default() -> Self {
+        Self { probes: 10, steps: 40, iterations: 200, tolerance: 1e-6, directions: true }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        let refuse = |name: &str, problem: String| Err(Error::Argument { name: name.into(), problem });
+        match self {
+            Self { probes: 0, .. } => refuse("probes", "is 0, expected at least 1".into()),
+            Self { steps: 0, .. } => refuse("steps", "is 0, expected at least 1".into()),
+            Self { tolerance, .. } if !(*tolerance > 0.0 && tolerance.is_finite()) => {
+                refuse("tolerance", format!("is {tolerance}, expected a positive finite number"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How often a Krylov space may start again.
+    pub(super) fn restarts(&self) -> usize {
+        self.iterations.div_ceil(self.steps)
+    }
+}
+
+/// A pair of vectors whose product with the sampler's Jacobian is one term of the gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Direction {
+    /// In the space of latents, d numbers.
+    pub v: Vec<f64>,
+    /// In the space of weights, m numbers.
+    pub u: Vec<f64>,
+}
+
+/// What a method says about one latent. Values are 1/2 log det(J^T J + sigma^2 I_d) = 1/2 sum_{i <= d} log(s_i^2 + sigma^2) in nats, without the
+/// constants of the entropy.
+///
+/// The gradient of `half_log_det` with respect to the sampler's weights gamma is that of sum_k <u_k, J_gamma v_k> over the directions, with
+/// u_k and v_k held fixed (the estimate's own expected gradient for `slq`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// The method's value.
+    pub half_log_det: f64,
+    /// Lower end of the method's own bracket, if it has one.
+    pub lower: Option<f64>,
+    /// Upper end of the method's own bracket, if it has one.
+    pub upper: Option<f64>,
+    /// Monte-Carlo standard error over probes; infinite for a single random probe, 0 for deterministic methods.
+    pub standard_error: f64,
+    /// Relative residual of the iteration behind the value (the largest, if there are several).
+    pub residual: Option<f64>,
+    /// Products with single vectors, J' v, J'^T u and J v together.
+    pub products: u64,
+    /// Directions of the gradient; none if not asked for.
+    pub directions: Vec<Direction>,
+}
+
+/// Estimates 1/2 log det(J^T J + sigma^2 I_d) at the latent that the map is linearised at, by any method. Random vectors come from `generator`.
+///
+/// [`Method::Exact`] takes d products here; [`record_exact`](super::record_exact) is the cheaper way to it where a tape is at hand.
+///
+/// # Errors
+/// [`Error::Argument`] for a sigma that is not positive and finite or settings out of range; [`Error::Numerical`] when products are not finite
+/// or a small problem does not converge; those of the machine.
+pub fn estimate<T: Real + Element>(
+    method: Method,
+    map: &mut JacobianMap<'_, T>,
+    sigma: f64,
+    settings: &Settings,
+    generator: &mut StdRng,
+) -> Result<Estimate> {
+    settings.check()?;
+    check_sigma(sigma)?;
+    let before = map.products();
+    let mut estimate = match method {
+        Method::Exact => spectrum::exact(map, sigma, settings)?,
+        Method::Smallest => smallest::estimate(map, sigma, settings, generator)?,
+        Method::Largest => largest::estimate(map, sigma, settings, generator)?,
+        Method::Slq => slq::estimate(map, sigma, settings, generator)?,
+        Method::Paper => paper::estimate(map, sigma, settings, generator)?,
+    };
+    estimate.products = map.products() - before;
+    Ok(estimate)
+}
+
+/// Refuses a sigma that is not positive and finite.
+pub(crate) fn check_sigma(sigma: f64) -> Result<()> {
+    if sigma > 0.0 && sigma.is_finite() {
+        return Ok(());
+    }
+    let problem = format!("is {sigma}, expected a positive finite number");
+    Err(Error::Argument { name: "sigma".into(), problem })
+}
+
+/// The entropy report of estimates at several latents: means, constants added; the standard error is that of the mean over probes, with the
+/// latents held fixed: sqrt(sum of squares) / S.
+///
+/// # Errors
+/// [`Error::Argument`] for no estimate.
+///
+/// ```
+/// use livi::entropy::{Constants, Estimate, Method, combine};
+/// let one = Estimate {
+///     half_log_det: 1.0, lower: None, upper: None, standard_error: 0.3, residual: None, products: 4, directions: vec![],
+/// };
+/// let two = Estimate { half_log_det: 3.0, standard_error: 0.4, ..one.clone() };
+/// let constants = Constants { gaussian: 10.0, excess: -1.0 };
+/// let report = combine(Method::Slq, constants, &[one, two])?;
+/// assert_eq!((report.estimate, report.standard_error, report.products), (11.0, 0.25, 8));
+/// # Ok::<(), livi::Error>(())
+/// ```
+pub fn combine(method: Method, constants: Constants, estimates: &[Estimate]) -> Result<EntropyReport> {
+    if estimates.is_empty() {
+        return Err(Error::Argument { name: "latents".into(), problem: "there are none, expected at least 1".into() });
+    }
+    let count = estimates.len() as f64;
+    let mean = |value: fn(&Estimate) -> Option<f64>| -> Option<f64> {
+        let sum: Option<f64> = estimates.iter().map(value).sum();
+        sum.map(|sum| sum / count + constants.total())
+    };
+    let squares: f64 = estimates.iter().map(|e| e.standard_error * e.standard_error).sum();
+    let total: f64 = estimates.iter().map(|e| e.half_log_det).sum();
+    Ok(EntropyReport {
+        method,
+        estimate: total / count + constants.total(),
+        lower: mean(|e| e.lower),
+        upper: mean(|e| e.upper),
+        standard_error: squares.sqrt() / count,
+        residual: estimates.iter().filter_map(|e| e.residual).reduce(f64::max),
+        products: estimates.iter().map(|e| e.products).sum(),
+        constants,
+    })
+}
+
+/// Records sum_{k,s} <u_{ks}, J(z_s) v_{ks}> for a sampler recorded at S latents, u of shape (K, S, m) and v of shape (K, S, d): a scalar whose
+/// gradient with respect to the sampler's weights is that of the sum over latents of the estimates that u and v are the directions of.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn record_surrogate(tape: &mut Tape, recorded: &Recorded, u: Var, v: Var) -> Result<Var> {
+    let linear = tape.linearize(&[recorded.theta], &[recorded.latents])?;
+    let tangent = linear.outputs[0].unwrap_or_else(|| tape.zeros_like(recorded.theta));
+    let images = tape.batch(&[tangent], &[(linear.inputs[0], v)])?[0];
+    Ok(tape.inner(u, images)?)
+}
+
+/// Vectors as directions, with u = `factor(k, |J v_k|)` J v_k.
+pub(super) fn directions<T: Real + Element>(
+    map: &mut JacobianMap<'_, T>,
+    vectors: &[T],
+    arguments: &[T],
+    factor: impl Fn(usize, f64) -> f64,
+) -> Result<Vec<Direction>> {
+    let cols = crate::spectral::LinearMap::cols(map);
+    let (count, outputs) = (vectors.len() / cols, map.outputs());
+    let mut images = vec![T::from_f64(0.0); count * outputs];
+    map.unfolded(count, arguments, &mut images)?;
+    let pairs = vectors.chunks_exact(cols).zip(images.chunks_exact(outputs)).enumerate();
+    Ok(pairs
+        .map(|(k, (vector, image))| {
+            let length = image.iter().map(|x| x.to_f64().powi(2)).sum::<f64>().sqrt();
+            let factor = factor(k, length);
+            Direction {
+                v: vector.iter().map(|x| x.to_f64()).collect(),
+                u: image.iter().map(|x| factor * x.to_f64()).collect(),
+            }
+        })
+        .collect())
+}

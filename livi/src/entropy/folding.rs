@@ -1,0 +1,82 @@
+//! Small factors in the place of a sampler's last layers.
+
+use crate::Result;
+use crate::sampler::{LastLayer, Piece, two_sided};
+use autograd::{Machine, Tape, Var};
+use faer::{Mat, MatRef};
+
+/// An input that takes the triangular factor of a last layer's weight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factor {
+    /// Where the factor goes, shape (n, n).
+    input: Var,
+    /// The weight, shape (rows, columns).
+    weight: Var,
+    rows: usize,
+    columns: usize,
+    side: Side,
+}
+
+/// On which side of the hidden units a weight W is multiplied.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    /// W X: the factor is R of W = Q R.
+    Left,
+    /// X W: the factor is R^T of W^T = Q R.
+    Right,
+    /// X W^T: the factor is R^T of W = Q R.
+    RightTransposed,
+}
+
+impl Factor {
+    fn record(tape: &mut Tape, weight: Var, side: Side) -> Self {
+        let (rows, columns) = (tape.shape(weight)[0], tape.shape(weight)[1]);
+        let n = match side {
+            Side::Left | Side::RightTransposed => columns,
+            Side::Right => rows,
+        };
+        let name = format!("{} folded", tape.name(weight));
+        let input = tape.named_input(name, &[n, n], tape.dtype(weight));
+        Self { input, weight, rows, columns, side }
+    }
+
+    /// Computes the factor from the weight's present value, in f64, and writes it.
+    pub(super) fn refresh(&self, machine: &mut Machine) -> Result<()> {
+        let values = machine.read_f64(self.weight)?;
+        let weight = MatRef::from_row_major_slice(&values, self.rows, self.columns);
+        let factor: Mat<f64> = match self.side {
+            Side::Left => weight.qr().thin_R().to_owned(),
+            Side::Right => weight.transpose().qr().thin_R().transpose().to_owned(),
+            Side::RightTransposed => weight.qr().thin_R().transpose().to_owned(),
+        };
+        let n = factor.ncols();
+        let flat: Vec<f64> = (0..n * n).map(|i| factor[(i / n, i % n)]).collect();
+        Ok(machine.write_f64(self.input, &flat)?)
+    }
+}
+
+/// Records R t for the tangent t of a piece's hidden units, where R^T R = L^T L for its last layer L. Weights that are no larger than their
+/// factor stay; the others' factors are appended to `factors`.
+pub(super) fn folded_product(tape: &mut Tape, piece: &Piece, tangent: Var, factors: &mut Vec<Factor>) -> Result<Var> {
+    let mut fold = |tape: &mut Tape, weight: Var, side: Side| {
+        let factor = Factor::record(tape, weight, side);
+        factors.push(factor);
+        factor.input
+    };
+    match piece.last {
+        LastLayer::Dense { weight } => {
+            let right = if tape.shape(weight)[0] > tape.shape(weight)[1] {
+                fold(tape, weight, Side::RightTransposed)
+            } else {
+                tape.transpose(weight)?
+            };
+            Ok(tape.matmul(tangent, right)?)
+        }
+        LastLayer::TwoSided { left, right } => {
+            let (tall, wide) = (tape.shape(left)[0] > tape.shape(left)[1], tape.shape(right)[1] > tape.shape(right)[0]);
+            let left = if tall { fold(tape, left, Side::Left) } else { left };
+            let right = if wide { fold(tape, right, Side::Right) } else { right };
+            two_sided(tape, left, tangent, right)
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The linearised entropy H = (m/2) log(2 pi e) + E_z\[1/2 log det(J J^T + sigma^2 I_m)\] (Uppal et al. 2023, equation 8), by every method.
+//!
+//! It is exact for an affine sampler; otherwise it is neither an upper nor a lower bound of the true entropy (it counts twice where sheets of
+//! the sampler overlap).
+
+mod directions;
+mod estimate;
+mod exact;
+mod folding;
+mod jacobian;
+mod largest;
+mod monte_carlo;
+mod paper;
+pub(crate) mod parameters;
+mod report;
+mod residuals;
+mod slq;
+mod smallest;
+mod spectrum;
+mod tangents;
+
+pub(crate) use estimate::check_sigma;
+pub use directions::{Directions, Found};
+pub use estimate::{Direction, Estimate, Settings, combine, estimate, record_surrogate};
+pub use exact::{ExactEntropy, record_exact};
+pub use jacobian::{Jacobian, JacobianMap, JacobianPrograms};
+pub use monte_carlo::{EntropyBracket, entropy_bracket};
+pub use report::{Constants, EntropyReport, Method};
+pub use spectrum::{FULL_DEPTH, Spectrum};
+pub use tangents::hidden_tangents;

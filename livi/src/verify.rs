@@ -1,0 +1,403 @@
+//! Every entropy method against the exact value, at given latents of one sampler.
+
+mod table;
+
+use crate::entropy::{
+    Constants, EntropyBracket, Estimate, Jacobian, JacobianMap, JacobianPrograms, Method, Settings, Spectrum,
+    check_sigma, combine, entropy_bracket, estimate, parameters, record_exact,
+};
+use crate::sampler::Sampler;
+use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared};
+use crate::{Error, Result};
+use autograd::{DType, Element, Machine, Plan, Request, Tape, Var};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde::Serialize;
+use std::time::Instant;
+
+/// Weights of a sampler up to which its true entropy is bracketed as well: the toy sampler has 17,535.
+const SMALL_SAMPLER: usize = 50_000;
+/// Draws of theta for that bracket.
+const DRAWS: usize = 200;
+/// Mixture components for that bracket.
+const COMPONENTS: usize = 1000;
+/// Standard errors by which a bracket may miss the exact value.
+pub const STANDARD_ERRORS: f64 = 3.0;
+
+/// On which side of the exact value a row claims to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The reference itself.
+    Exact,
+    /// Not above it.
+    Lower,
+    /// Not below it.
+    Upper,
+    /// Its bracket, widened by [`STANDARD_ERRORS`], contains it.
+    Bracket,
+    /// No claim.
+    None,
+}
+
+/// One method's row: means over the latents, in nats with the constants included.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MethodRow {
+    /// A method's name, or `interlacing` and `frobenius` for the deterministic bounds.
+    pub method: &'static str,
+    /// The method's value.
+    pub value: f64,
+    /// Lower end of its own bracket.
+    pub lower: Option<f64>,
+    /// Upper end of its own bracket.
+    pub upper: Option<f64>,
+    /// Monte-Carlo standard error over probes.
+    pub standard_error: f64,
+    /// Largest relative residual.
+    pub residual: Option<f64>,
+    /// Products with single vectors, all latents counted.
+    pub products: u64,
+    /// Wall-clock time for all latents, planning excluded.
+    pub seconds: f64,
+    /// Value less the exact one.
+    #[serde(skip)]
+    pub gap: f64,
+    /// What the row claims.
+    #[serde(skip)]
+    pub side: Side,
+    /// Whether the claim holds, up to [`Verification::rounding`].
+    #[serde(skip)]
+    pub holds: bool,
+}
+
+/// All methods at the same latents. Serialises to one object {m, d, sigma, latents, constants, methods}; an infinite standard error
+/// (a single probe) becomes null. `Display` is a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verification {
+    /// Number of weights.
+    pub m: usize,
+    /// Number of latents' dimensions.
+    pub d: usize,
+    /// Standard deviation of q around the sampler's output.
+    pub sigma: f64,
+    /// Number of latents averaged over.
+    pub latents: usize,
+    /// Constants contained in every value.
+    pub constants: Constants,
+    /// One row a method; the first is the exact value.
+    pub methods: Vec<MethodRow>,
+    /// How far rounding may move a value: the exact value's change when each singular value grows by 32 units of roundoff (of the
+    /// methods' element type) of |J|_F and each eigenvalue of the Gram matrix by 16 d units of f64 of its largest.
+    #[serde(skip)]
+    pub rounding: f64,
+    /// Singular values of J at each latent, from the largest to the smallest, d of them.
+    #[serde(skip)]
+    pub singular_values: Vec<Vec<f64>>,
+    /// Bracket of the true entropy of q, for small samplers.
+    #[serde(skip)]
+    pub true_entropy: Option<EntropyBracket>,
+}
+
+impl Verification {
+    /// The exact linearised entropy.
+    pub fn exact(&self) -> f64 {
+        self.methods[0].value
+    }
+
+    /// One sentence for each row whose claim does not hold; empty if all do.
+    pub fn violations(&self) -> Vec<String> {
+        let exact = self.exact();
+        let sentence = |row: &MethodRow| match row.side {
+            Side::Lower => format!("{}: the lower bound {} lies above the exact {exact}", row.method, row.value),
+            Side::Upper => format!("{}: the upper bound {} lies below the exact {exact}", row.method, row.value),
+            _ => format!(
+                "{}: the bracket [{}, {}] with standard error {} misses the exact {exact}",
+                row.method,
+                row.lower.unwrap_or(row.value),
+                row.upper.unwrap_or(row.value),
+                row.standard_error
+            ),
+        };
+        self.methods.iter().filter(|row| !row.holds).map(sentence).collect()
+    }
+}
+
+/// Computes the linearised entropy of a sampler with the given weights at S latents (`latents` is S x d) exactly and by the methods asked for, the
+/// deterministic bounds beside them, and checks every claim.
+///
+/// The exact value, always the first row, and the spectrum are computed in f64 whatever `dtype` the methods run in (from weights rounded to that
+/// type). For samplers of at most 50,000 weights the true entropy of q is bracketed as well.
+///
+/// # Errors
+/// [`Error::Argument`] for latents whose number is no positive multiple of d or that are not finite, weights that do not fit the sampler, a sigma that is not positive and
+/// finite, settings out of range or an element type that is not a floating-point one; [`Error::Numerical`] and those of recording, planning and running otherwise.
+///
+/// ```
+/// use autograd::DType;
+/// use livi::activation::Activation;
+/// use livi::entropy::{Method, Settings};
+/// use livi::sampler::{MlpSampler, initial_parameters};
+/// let sampler = MlpSampler::new(2, &[5], 9, Activation::Elu)?;
+/// let parameters = initial_parameters(&sampler, 1);
+/// let latents = [0.3, -1.0, 0.7, 0.1];
+/// let found = livi::verify::verify(
+///     &sampler, &parameters, &latents, 0.1, &Method::ALL, &Settings::default(), DType::F64, 1,
+/// )?;
+/// assert!(found.violations().is_empty());
+/// assert_eq!((found.latents, found.methods.len()), (2, 7));
+/// # Ok::<(), livi::Error>(())
+/// ```
+pub fn verify(
+    sampler: &dyn Sampler,
+    parameters: &[Vec<f64>],
+    latents: &[f64],
+    sigma: f64,
+    methods: &[Method],
+    settings: &Settings,
+    dtype: DType,
+    seed: u64,
+) -> Result<Verification> {
+    check_sigma(sigma)?;
+    parameters::check(sampler, parameters)?;
+    let (m, d) = (sampler.outputs(), sampler.latents());
+    if latents.is_empty() || !latents.len().is_multiple_of(d) || latents.iter().any(|z| !z.is_finite()) {
+        let problem = format!("{} numbers, expected finite ones, a positive multiple of d = {d}", latents.len());
+        return Err(Error::Argument { name: "latents".into(), problem });
+    }
+    let round = |values: &[f64]| match dtype {
+        DType::F32 => values.iter().map(|&x| f64::from(x as f32)).collect(),
+        _ => values.to_vec(),
+    };
+    let parameters: Vec<Vec<f64>> = parameters.iter().map(|p| round(p)).collect();
+    let latents: Vec<f64> = round(latents);
+    let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed };
+    let constants = Constants::new(m, d, sigma);
+    let exact = task.exact()?;
+    let spectra = task.run::<f64, _>(&mut task.load::<f64>()?, |map, _| Spectrum::compute(map))?.0;
+    let (unit, rows) = match dtype {
+        DType::F32 => (f32::UNIT_ROUNDOFF, task.rows::<f32>(methods, constants)?),
+        DType::F64 => (f64::UNIT_ROUNDOFF, task.rows::<f64>(methods, constants)?),
+        DType::U32 => {
+            let problem = "is u32, expected f32 or f64".into();
+            return Err(Error::Argument { name: "dtype".into(), problem });
+        }
+    };
+    let singular_values: Vec<Vec<f64>> = spectra.into_iter().map(|spectrum| spectrum.values).collect();
+    let count = singular_values.len() as f64;
+    let rounding = singular_values.iter().map(|s| rounding(s, sigma, unit)).sum::<f64>() / count;
+    let reference = exact.value + constants.total();
+    let mut all = vec![MethodRow { value: reference, ..exact }];
+    all.extend(rows);
+    for row in &mut all {
+        row.gap = row.value - reference;
+        row.holds = holds(row, reference, rounding);
+    }
+    let weights: usize = parameters.iter().map(Vec::len).sum();
+    let true_entropy = match weights <= SMALL_SAMPLER {
+        true => entropy_bracket(sampler, &parameters, sigma, DRAWS, &[COMPONENTS], seed)?.pop(),
+        false => None,
+    };
+    let latents = latents.len() / d;
+    Ok(Verification { m, d, sigma, latents, constants, methods: all, rounding, singular_values, true_entropy })
+}
+
+/// Whether a row's claim holds.
+fn holds(row: &MethodRow, exact: f64, rounding: f64) -> bool {
+    let not_above = |end: Option<f64>, margin: f64| end.is_none_or(|end| end <= exact + margin);
+    let not_below = |end: Option<f64>, margin: f64| end.is_none_or(|end| end >= exact - margin);
+    let value = Some(row.value);
+    match row.side {
+        Side::Exact => row.value.is_finite(),
+        Side::Lower => not_above(value, rounding) && not_above(row.lower, rounding),
+        Side::Upper => not_below(value, rounding) && not_below(row.upper, rounding),
+        Side::Bracket => {
+            let margin = rounding + STANDARD_ERRORS * row.standard_error;
+            not_above(row.lower, margin) && not_below(row.upper, margin)
+        }
+        Side::None => true,
+    }
+}
+
+/// See [`Verification::rounding`].
+fn rounding(singular_values: &[f64], sigma: f64, unit: f64) -> f64 {
+    let frobenius = singular_values.iter().map(|s| s * s).sum::<f64>().sqrt();
+    let largest = singular_values.first().copied().unwrap_or(0.0);
+    let step = 32.0 * unit * frobenius;
+    let gram = 16.0 * singular_values.len() as f64 * f64::UNIT_ROUNDOFF * (largest * largest + sigma * sigma);
+    let change = |&s: &f64| {
+        let a = s * s + sigma * sigma;
+        0.5 * ((step * (2.0 * s + step) + gram) / a).ln_1p()
+    };
+    singular_values.iter().map(change).sum()
+}
+
+/// A machine with the programs of a Jacobian.
+struct Loaded {
+    machine: Machine,
+    jacobian: Jacobian,
+}
+
+/// What all methods are asked about.
+struct Task<'a> {
+    sampler: &'a dyn Sampler,
+    parameters: &'a [Vec<f64>],
+    latents: &'a [f64],
+    sigma: f64,
+    settings: &'a Settings,
+    seed: u64,
+}
+
+impl Task<'_> {
+    /// The exact row, its constants still missing.
+    fn exact(&self) -> Result<MethodRow> {
+        let d = self.sampler.latents();
+        let mut tape = Tape::new();
+        let vars = parameters::declare(&mut tape, self.sampler, DType::F64);
+        let latent = tape.named_input("latent", &[1, d], DType::F64);
+        let recorded = self.sampler.record(&mut tape, &vars, latent)?;
+        let value = record_exact(&mut tape, &recorded, self.sigma)?.half_log_det;
+        let plan = Plan::new(&tape, &Request::outputs(&[value]))?;
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let plan = machine.load(plan)?;
+        parameters::write(&mut machine, &vars, self.parameters)?;
+        let begin = Instant::now();
+        let mut total = 0.0;
+        for z in self.latents.chunks_exact(d) {
+            parameters::write(&mut machine, &[latent], &[z.to_vec()])?;
+            machine.run(plan)?;
+            total += machine.read::<f64>(value)?[0];
+        }
+        Ok(MethodRow {
+            method: Method::Exact.name(),
+            value: total / (self.latents.len() / d) as f64,
+            lower: None,
+            upper: None,
+            standard_error: 0.0,
+            residual: None,
+            products: self.latents.len() as u64,
+            seconds: begin.elapsed().as_secs_f64(),
+            gap: 0.0,
+            side: Side::Exact,
+            holds: true,
+        })
+    }
+
+    /// One answer for each latent, and the seconds they took. Random vectors come from the seed alone, whatever was asked before.
+    fn run<T: Real + Element, A>(
+        &self,
+        jacobian: &mut Loaded,
+        mut ask: impl FnMut(&mut JacobianMap<'_, T>, &mut StdRng) -> Result<A>,
+    ) -> Result<(Vec<A>, f64)> {
+        let Loaded { machine, jacobian } = jacobian;
+        let mut generator = StdRng::seed_from_u64(self.seed);
+        let begin = Instant::now();
+        let mut answers = Vec::new();
+        for z in self.latents.chunks_exact(self.sampler.latents()) {
+            jacobian.linearise(machine, z)?;
+            answers.push(ask(&mut jacobian.map(machine), &mut generator)?);
+        }
+        Ok((answers, begin.elapsed().as_secs_f64()))
+    }
+
+    /// The Jacobian's programs on a machine that holds the weights.
+    fn load<T: Element>(&self) -> Result<Loaded> {
+        let mut tape = Tape::new();
+        let vars: Vec<Var> = parameters::declare(&mut tape, self.sampler, T::DTYPE);
+        let block = self.settings.probes.clamp(1, 32).min(self.sampler.latents());
+        let programs = JacobianPrograms::record(&mut tape, self.sampler, &vars, T::DTYPE, block)?;
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let jacobian = programs.load(&mut machine)?;
+        parameters::write(&mut machine, &vars, self.parameters)?;
+        jacobian.fold(&mut machine)?;
+        Ok(Loaded { machine, jacobian })
+    }
+
+    /// Rows of the methods but the exact one, and of the deterministic bounds.
+    fn rows<T: Real + Element>(&self, methods: &[Method], constants: Constants) -> Result<Vec<MethodRow>> {
+        let settings = Settings { directions: false, ..*self.settings };
+        let sigma = self.sigma;
+        let mut loaded = self.load::<T>()?;
+        let mut rows = Vec::new();
+        for &method in methods.iter().filter(|&&method| method != Method::Exact) {
+            let side = match method {
+                Method::Exact => Side::Exact,
+                Method::Smallest => Side::Lower,
+                Method::Largest => Side::Upper,
+                Method::Slq => Side::Bracket,
+                Method::Paper => Side::None,
+            };
+            let (estimates, seconds) =
+                self.run::<T, _>(&mut loaded, |map, generator| estimate(method, map, sigma, &settings, generator))?;
+            rows.push(row(method.name(), side, method, constants, &estimates, seconds)?);
+        }
+        let steps = settings.steps;
+        let (estimates, seconds) =
+            self.run::<T, _>(&mut loaded, |map, generator| interlacing(map, sigma, steps, generator))?;
+        rows.push(row("interlacing", Side::Lower, Method::Smallest, constants, &estimates, seconds)?);
+        let (estimates, seconds) = self.run::<T, _>(&mut loaded, |map, _| frobenius(map, sigma))?;
+        rows.push(row("frobenius", Side::Upper, Method::Largest, constants, &estimates, seconds)?);
+        Ok(rows)
+    }
+}
+
+fn row(
+    name: &'static str,
+    side: Side,
+    method: Method,
+    constants: Constants,
+    estimates: &[Estimate],
+    seconds: f64,
+) -> Result<MethodRow> {
+    let report = combine(method, constants, estimates)?;
+    Ok(MethodRow {
+        method: name,
+        value: report.estimate,
+        lower: report.lower,
+        upper: report.upper,
+        standard_error: report.standard_error,
+        residual: report.residual,
+        products: report.products,
+        seconds,
+        gap: 0.0,
+        side,
+        holds: true,
+    })
+}
+
+/// The lower bound from the Ritz values of one Krylov space.
+fn interlacing<T: Real + Element>(
+    map: &mut JacobianMap<'_, T>,
+    sigma: f64,
+    steps: usize,
+    generator: &mut StdRng,
+) -> Result<Estimate> {
+    let before = map.products();
+    let mut process = GolubKahan::new(map.rows(), map.cols(), 1, steps)?;
+    let mut start = vec![T::from_f64(0.0); map.cols()];
+    fill_gaussian(generator, &mut start);
+    process.run(map, 1, &start)?;
+    let value = bounds::lower_from_ritz_values(&process.ritz_values(0)?, map.cols(), sigma)?;
+    let products = map.products() - before;
+    Ok(Estimate { lower: Some(value), upper: None, products, ..bound(value) })
+}
+
+/// The upper bound from the Frobenius norm.
+fn frobenius<T: Real + Element>(map: &mut JacobianMap<'_, T>, sigma: f64) -> Result<Estimate> {
+    let before = map.products();
+    let block = map.block();
+    let squared = frobenius_squared(map, block)?;
+    let value = bounds::upper_from_frobenius(squared, map.cols(), sigma)?;
+    let products = map.products() - before;
+    Ok(Estimate { upper: Some(value), products, ..bound(value) })
+}
+
+fn bound(half_log_det: f64) -> Estimate {
+    Estimate {
+        half_log_det,
+        lower: None,
+        upper: None,
+        standard_error: 0.0,
+        residual: None,
+        products: 0,
+        directions: Vec::new(),
+    }
+}

@@ -1,0 +1,68 @@
+//! A verification as text.
+
+use super::{MethodRow, STANDARD_ERRORS, Side, Verification};
+use std::fmt;
+
+impl fmt::Display for Verification {
+    /// One row a method: value in nats, gap to the exact value, whether its claim holds, standard error, products, seconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.latents == 1 { "latent" } else { "latents" };
+        writeln!(f, "m = {}, d = {}, sigma = {}, {} {plural}", self.m, self.d, self.sigma, self.latents)?;
+        writeln!(
+            f,
+            "constants in every value: (m/2) log(2 pi e) = {:.3}, (m - d) log sigma = {:.3}",
+            self.constants.gaussian, self.constants.excess
+        )?;
+        writeln!(
+            f,
+            "{:<12} {:>14} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10}",
+            "method", "value (nats)", "gap to exact", "own bracket", "holds", "std error", "products", "seconds"
+        )?;
+        for row in &self.methods {
+            writeln!(
+                f,
+                "{:<12} {:>14.4} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10.4}",
+                row.method,
+                row.value,
+                if row.side == Side::Exact { "-".into() } else { format!("{:+.4}", row.gap) },
+                bracket(row),
+                claim(row),
+                if row.standard_error > 0.0 { format!("{:.4}", row.standard_error) } else { "-".into() },
+                row.products,
+                row.seconds
+            )?;
+        }
+        if let Some(found) = &self.true_entropy {
+            writeln!(
+                f,
+                "true entropy of q (not linearised): between {:.4} +- {:.4} and {:.4} +- {:.4} (mixtures of {})",
+                found.lower, found.lower_standard_error, found.upper, found.upper_standard_error, found.components
+            )?;
+        }
+        let violations = self.violations();
+        match violations.is_empty() {
+            true => write!(f, "all bounds and brackets (widened by {STANDARD_ERRORS} standard errors) hold"),
+            false => write!(f, "VIOLATED: {}", violations.join("; ")),
+        }
+    }
+}
+
+fn bracket(row: &MethodRow) -> String {
+    match (row.lower, row.upper) {
+        (None, None) => "-".into(),
+        (Some(lower), Some(upper)) => format!("[{lower:.4}, {upper:.4}]"),
+        (Some(lower), None) => format!("[{lower:.4}, ..)"),
+        (None, Some(upper)) => format!("(.., {upper:.4}]"),
+    }
+}
+
+fn claim(row: &MethodRow) -> &'static str {
+    match (row.side, row.holds) {
+        (Side::Exact, true) => "reference",
+        (Side::None, _) => "no claim",
+        (Side::Lower, true) => "yes, lower",
+        (Side::Upper, true) => "yes, upper",
+        (Side::Bracket, true) => "yes, inside",
+        (_, false) => "NO",
+    }
+}
