@@ -247,7 +247,7 @@ where
                     for i in 0..self.n {
                         // SAFETY: inside of the checked views.
                         let diagonal = unsafe { *self.input.at(entry, i, i) };
-                        sum = Scalar::add(sum, T::unary(crate::Unary::Ln, diagonal));
+                        sum = Scalar::add(sum, Scalar::ln(diagonal));
                     }
                     // SAFETY: as above.
                     unsafe { *self.out.at(entry, 0, 0) = Scalar::add(sum, sum) };

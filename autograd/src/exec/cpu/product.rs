@@ -11,10 +11,12 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 /// Floating-point operations of one task at least.
 const TASK: usize = 1 << 20;
-/// Rows of a block are a multiple of this, so that blocks begin where the inner kernels of the product do.
-const ROWS: usize = 96;
+/// Rows of a block are a multiple of this.
+const ROWS: usize = 32;
+/// Rows that a block must have.
+const LEAST_ROWS: usize = 96;
 /// Bytes of a block of the result that an epilogue works on while it is in cache.
-const BLOCK_BYTES: usize = 1 << 19;
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// A (batch, rows, columns) matrix in memory.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,8 @@ struct ProductKernel<T> {
     symmetric: bool,
     /// Rows of a block.
     rows: usize,
+    /// Blocks; the last one has what is left.
+    blocks: usize,
     /// Batch entries of a task.
     entries: usize,
     spread: bool,
@@ -93,6 +97,35 @@ pub(crate) fn compile(site: &Site<'_>, product: &Product) -> Result<Box<dyn Kern
     }
 }
 
+/// Whether the epilogue's views can be transposed; wrong ones are refused later, where they are named.
+fn has_rank_3(product: &Product) -> bool {
+    product.epilogue.as_ref().is_none_or(|epilogue| {
+        let views = epilogue.loads.iter().chain(epilogue.stores.iter().map(|(_, view)| view));
+        views.into_iter().all(|view| view.shape.len() == 3 && view.strides.len() == 3)
+    })
+}
+
+/// The product of the transposes: out^T (+)= b^T a^T.
+fn transposed(product: &Product) -> Product {
+    let turn = |view: &View| {
+        let mut view = view.clone();
+        view.shape.swap(1, 2);
+        view.strides.swap(1, 2);
+        view
+    };
+    Product {
+        a: turn(&product.b),
+        b: turn(&product.a),
+        out: turn(&product.out),
+        accumulate: product.accumulate,
+        epilogue: product.epilogue.as_ref().map(|epilogue| Epilogue {
+            loads: epilogue.loads.iter().map(turn).collect(),
+            code: epilogue.code.clone(),
+            stores: epilogue.stores.iter().map(|(value, view)| (*value, turn(view))).collect(),
+        }),
+    }
+}
+
 fn typed<T: Field>(site: &Site<'_>, product: &Product) -> Result<Box<dyn Kernel>>
 where
     f32: Cast<T>,
@@ -115,6 +148,11 @@ where
     if batch * m * n == 0 {
         return Ok(Box::new(Nothing));
     }
+    let flops = 2 * m * n * k.max(1);
+    if n >= 2 * m && flops >= 4 * TASK && has_rank_3(product) {
+        // Blocks are cut from rows: make them the longer side.
+        return typed::<T>(site, &transposed(product));
+    }
     let symmetric = m == n
         && m > 1
         && !product.accumulate
@@ -123,17 +161,18 @@ where
         && a.strides[1] == b.strides[2]
         && (k == 1 || a.strides[2] == b.strides[1]);
 
-    let flops = 2 * m * n * k.max(1);
     let has_epilogue = product.epilogue.is_some();
     let rows = if flops < 4 * TASK && !has_epilogue {
         m
     } else {
         let by_work = TASK.div_ceil((2 * n * k.max(1)).max(1));
-        let by_size = if has_epilogue { BLOCK_BYTES / (n * size_of::<T>()) } else { m.div_ceil(4) };
-        let rows = if symmetric { by_work } else { by_work.max(by_size) };
+        let share = m.div_ceil((m / 512).clamp(4, 64));
+        let by_size = if has_epilogue { share.min(BLOCK_BYTES / (n * size_of::<T>())) } else { share };
+        let rows = if symmetric { by_work.max(64) } else { by_work.max(by_size) };
         rows.next_multiple_of(ROWS).min(m)
     };
-    let blocks = m.div_ceil(rows);
+    // A small rest goes to the block before it, so that no block is too small for the product's main path.
+    let blocks = if m > rows && m % rows < LEAST_ROWS { m / rows } else { m.div_ceil(rows) };
     let entries = if summed || blocks > 1 { 1 } else { TASK.div_ceil(flops).min(batch) };
     let epilogue = match &product.epilogue {
         None => None,
@@ -157,6 +196,7 @@ where
         accumulate: product.accumulate,
         symmetric,
         rows,
+        blocks,
         entries,
         spread: flops * batch >= 2 * TASK && (blocks > 1 || (!summed && batch > entries)),
         epilogue,
@@ -208,7 +248,17 @@ where
     u32: Cast<T>,
 {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
-        let blocks = self.m.div_ceil(self.rows);
+        let blocks = self.blocks;
+        if blocks > 1 && !frame.pooled && !self.symmetric && (self.epilogue.is_none() || self.k >= self.rows) {
+            // One thread gains nothing by blocks, each of which packs the right operand anew; the bits are the same.
+            for entry in 0..if self.summed { 1 } else { self.batch } {
+                self.products(entry, 0, self.m, self.n);
+                for block in 0..blocks {
+                    self.finish(frame, entry, block);
+                }
+            }
+            return Ok(());
+        }
         let groups = if self.summed { 1 } else { self.batch.div_ceil(self.entries) };
         frame.for_each(groups * blocks, self.spread, |task| {
             let (group, block) = (task / blocks, task % blocks);
@@ -249,15 +299,10 @@ where
     /// Computes a block of rows of one result.
     fn block(&self, frame: &Frame<'_>, entry: usize, block: usize) {
         let first = block * self.rows;
-        let rows = self.rows.min(self.m - first);
-        let blocks = self.m.div_ceil(self.rows);
+        let rows = if block + 1 == self.blocks { self.m - first } else { self.rows };
         let columns = if self.symmetric { first + rows } else { self.n };
-        let products = if self.summed { 0..self.batch } else { entry..entry + 1 };
-        for (position, product) in products.enumerate() {
-            let add = self.accumulate || position > 0;
-            self.multiply(product, first, rows, columns, add);
-        }
-        if self.symmetric && blocks > 1 {
+        self.products(entry, first, rows, columns);
+        if self.symmetric && self.blocks > 1 {
             return;
         }
         if self.symmetric {
@@ -270,8 +315,16 @@ where
     fn finish(&self, frame: &Frame<'_>, entry: usize, block: usize) {
         if let Some(epilogue) = &self.epilogue {
             let first = block * self.rows;
-            let kernel = if first + self.rows <= self.m { &epilogue.full } else { &epilogue.last };
+            let kernel = if block + 1 == self.blocks { &epilogue.last } else { &epilogue.full };
             kernel.run_shifted(frame, [entry, first]);
+        }
+    }
+
+    /// Computes rows of one result: one product, or all of them added up in order.
+    fn products(&self, entry: usize, first: usize, rows: usize, columns: usize) {
+        let products = if self.summed { 0..self.batch } else { entry..entry + 1 };
+        for (position, product) in products.enumerate() {
+            self.multiply(product, first, rows, columns, self.accumulate || position > 0);
         }
     }
 

@@ -196,3 +196,51 @@ fn a_product_onto_its_operand_is_refused() {
     }));
     assert!(matches!(bench.machine(1), Err(Error::Shape { .. })));
 }
+
+/// Runs one product on one, two and three threads; `values` compares the bits.
+fn same_bits([batch, m, k, n]: [usize; 4], dtype: DType, flip: [bool; 3], epilogue: bool) {
+    let mut bench = Bench::new();
+    let mut random = Random::new((m * 31 + k * 7 + n) as u64);
+    let mut matrix = |bench: &mut Bench, rows: usize, columns: usize, flip: bool| {
+        let buffer = bench.input(random.reals(batch * rows * columns), dtype);
+        if flip {
+            permuted(&dense(buffer, &[batch, columns, rows], dtype), &[0, 2, 1])
+        } else {
+            dense(buffer, &[batch, rows, columns], dtype)
+        }
+    };
+    let a = matrix(&mut bench, m, k, flip[0]);
+    let b = matrix(&mut bench, k, n, flip[1]);
+    let out = matrix(&mut bench, m, n, flip[2]);
+    let buffer = out.buffer;
+    let epilogue = epilogue.then(|| Epilogue {
+        loads: Vec::new(),
+        code: vec![Instruction::Unary(Unary::Tanh, Operand::Load(0))],
+        stores: vec![(Operand::Register(0), out.clone())],
+    });
+    bench.step(Action::Product(Product { a, b, out, accumulate: true, epilogue }));
+    bench.values(buffer);
+}
+
+#[test]
+fn cutting_large_products_into_blocks_does_not_change_a_bit() {
+    for sizes in [
+        [1, 1000, 600, 700],
+        [1, 257, 1025, 513],
+        [1, 3000, 1000, 1],
+        [1, 1, 1000, 3000],
+        [1, 1500, 1, 1700],
+        [1, 300, 2000, 310],
+        [1, 20, 700, 3001],
+        [2, 769, 129, 97],
+        [1, 4099, 33, 65],
+    ] {
+        for flips in 0..8 {
+            let flip = [flips & 1 == 1, flips & 2 == 2, flips & 4 == 4];
+            for dtype in [DType::F32, DType::F64] {
+                same_bits(sizes, dtype, flip, false);
+                same_bits(sizes, dtype, flip, true);
+            }
+        }
+    }
+}

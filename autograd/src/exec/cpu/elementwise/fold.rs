@@ -162,7 +162,7 @@ pub(crate) unsafe fn add_tile<T: Scalar>(
 unsafe fn add_columns<T: Scalar>(combine: Combine, from: *const T, width: usize, index: usize, running: *mut T) {
     // SAFETY: forwarded from `add_tile`.
     unsafe {
-        if index % BLOCK == 0 {
+        if index.is_multiple_of(BLOCK) {
             if index > 0 {
                 push_block(combine, width, index / BLOCK - 1, running);
             }

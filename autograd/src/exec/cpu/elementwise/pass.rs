@@ -4,7 +4,7 @@ use super::fold::{self, Combine};
 use super::layout::{Fold, Layout, Pattern, tile_elements};
 use super::transfer::{gather, scatter};
 use crate::exec::cpu::frame::{Frame, Kernel};
-use crate::exec::cpu::scalar::{Cast, Scalar};
+use crate::exec::cpu::scalar::{self, Cast, Scalar, each_binary, each_unary};
 use crate::exec::memory::Block;
 use crate::op::{Binary, Unary};
 use crate::{DType, Result};
@@ -220,7 +220,13 @@ where
     }
 
     fn part(&self, frame: &Frame<'_>, first: usize, last: usize, segment: usize, shift: Shift) {
-        frame.arch.dispatch(Pass { kernel: self, first, last, segment, shift, scratch: frame.scratch() });
+        let pass = Pass { kernel: self, first, last, segment, shift, scratch: frame.scratch() };
+        if const { matches!(T::DTYPE, DType::U32) } {
+            // Integers are copied, hardly ever computed with.
+            pass.with_simd(pulp::Scalar::new());
+        } else {
+            frame.arch.dispatch(pass);
+        }
     }
 }
 
@@ -486,6 +492,14 @@ where
     }
 }
 
+/// to\[i\] = a\[i\] where mask\[i\] is not zero, else b\[i\].
+#[inline(always)]
+fn select<T: Scalar>(to: &mut [T], mask: &[T], a: &[T], b: &[T]) {
+    for (((to, mask), a), b) in to.iter_mut().zip(mask).zip(a).zip(b) {
+        *to = if *mask != T::ZERO { *a } else { *b };
+    }
+}
+
 /// Runs one instruction on a tile of n elements.
 #[inline(always)]
 unsafe fn execute<T: Element>(state: &State<T>, target: Target, code: Code<T>, n: usize)
@@ -501,84 +515,75 @@ where
             Target::View(view) => *state.pointers.add(view),
         };
         let to = std::slice::from_raw_parts_mut(to, n);
-        macro_rules! table {
-            ($f:expr, $table:ident, [$($name:ident),*], $constant:ident => $body:expr) => {
-                match $f {
-                    $($table::$name => {
-                        const $constant: $table = $table::$name;
-                        $body
-                    })*
-                }
-            };
-        }
+        // Loops are functions of their own, so that the compiler knows that the slices are apart.
         match code {
             Code::Unary(f, a) => match state.operand(a) {
-                Operand::Value(a) => to.fill(T::unary(f, a)),
+                Operand::Value(a) => to.fill(scalar::unary(f, a)),
                 Operand::Tile(a) => {
-                    let a = std::slice::from_raw_parts(a, n);
-                    table!(
-                        f,
-                        Unary,
-                        [
-                            Neg, Exp, Expm1, Ln, Log1p, Sqrt, Reciprocal, Square, Tanh, Sigmoid, Softplus, Sin, Cos,
-                            Abs, Sign, Relu, Step, Elu
-                        ],
-                        F => {
-                            for (to, a) in to.iter_mut().zip(a) {
-                                *to = T::unary(F, *a);
+                    macro_rules! each {
+                        ($method:ident) => {{
+                            #[inline(always)]
+                            fn each<T: Scalar>(to: &mut [T], a: &[T]) {
+                                for (to, a) in to.iter_mut().zip(a) {
+                                    *to = T::$method(*a);
+                                }
                             }
-                        }
-                    );
+                            each(to, std::slice::from_raw_parts(a, n))
+                        }};
+                    }
+                    each_unary!(f, each);
                 }
             },
-            Code::Binary(f, a, b) => {
-                macro_rules! binary {
-                    ($constant:ident => $body:expr) => {
-                        table!(f, Binary, [Add, Sub, Mul, Div, Max, Min, Greater, GreaterEqual, Equal], $constant => $body)
-                    };
-                }
-                match (state.operand(a), state.operand(b)) {
-                    (Operand::Tile(a), Operand::Tile(b)) => {
-                        let a = std::slice::from_raw_parts(a, n);
-                        let b = std::slice::from_raw_parts(b, n);
-                        binary!(
-                            F => {
+            Code::Binary(f, a, b) => match (state.operand(a), state.operand(b)) {
+                (Operand::Tile(a), Operand::Tile(b)) => {
+                    macro_rules! each {
+                        ($method:ident) => {{
+                            #[inline(always)]
+                            fn each<T: Scalar>(to: &mut [T], a: &[T], b: &[T]) {
                                 for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-                                    *to = T::binary(F, *a, *b);
+                                    *to = T::$method(*a, *b);
                                 }
                             }
-                        );
+                            each(to, std::slice::from_raw_parts(a, n), std::slice::from_raw_parts(b, n))
+                        }};
                     }
-                    (Operand::Tile(a), Operand::Value(b)) => {
-                        let a = std::slice::from_raw_parts(a, n);
-                        binary!(
-                            F => {
-                                for (to, a) in to.iter_mut().zip(a) {
-                                    *to = T::binary(F, *a, b);
-                                }
-                            }
-                        );
-                    }
-                    (Operand::Value(a), Operand::Tile(b)) => {
-                        let b = std::slice::from_raw_parts(b, n);
-                        binary!(
-                            F => {
-                                for (to, b) in to.iter_mut().zip(b) {
-                                    *to = T::binary(F, a, *b);
-                                }
-                            }
-                        );
-                    }
-                    (Operand::Value(a), Operand::Value(b)) => to.fill(T::binary(f, a, b)),
+                    each_binary!(f, each);
                 }
-            }
+                (Operand::Tile(a), Operand::Value(b)) => {
+                    macro_rules! each {
+                        ($method:ident) => {{
+                            #[inline(always)]
+                            fn each<T: Scalar>(to: &mut [T], a: &[T], b: T) {
+                                for (to, a) in to.iter_mut().zip(a) {
+                                    *to = T::$method(*a, b);
+                                }
+                            }
+                            each(to, std::slice::from_raw_parts(a, n), b)
+                        }};
+                    }
+                    each_binary!(f, each);
+                }
+                (Operand::Value(a), Operand::Tile(b)) => {
+                    macro_rules! each {
+                        ($method:ident) => {{
+                            #[inline(always)]
+                            fn each<T: Scalar>(to: &mut [T], a: T, b: &[T]) {
+                                for (to, b) in to.iter_mut().zip(b) {
+                                    *to = T::$method(a, *b);
+                                }
+                            }
+                            each(to, a, std::slice::from_raw_parts(b, n))
+                        }};
+                    }
+                    each_binary!(f, each);
+                }
+                (Operand::Value(a), Operand::Value(b)) => to.fill(scalar::binary(f, a, b)),
+            },
             Code::Select(mask, a, b) => {
                 let mask = std::slice::from_raw_parts(state.tile(mask, n, 0), n);
                 let a = std::slice::from_raw_parts(state.tile(a, n, 1), n);
                 let b = std::slice::from_raw_parts(state.tile(b, n, 2), n);
-                for (((to, mask), a), b) in to.iter_mut().zip(mask).zip(a).zip(b) {
-                    *to = if *mask != T::ZERO { *a } else { *b };
-                }
+                select(to, mask, a, b);
             }
         }
     }

@@ -1,4 +1,6 @@
 //! Between strided memory and the contiguous tiles in cache.
+//!
+//! Bound by memory, hence compiled once for each pair of types and not for every instruction set.
 
 use super::layout::Pattern;
 use crate::exec::cpu::scalar::Cast;
@@ -7,7 +9,7 @@ use crate::exec::cpu::scalar::Cast;
 ///
 /// # Safety
 /// Every element of the pattern must be readable, and `to` writable for as many elements and apart from them.
-#[inline(always)]
+#[inline(never)]
 pub(crate) unsafe fn gather<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, rows: usize, pattern: &Pattern) {
     // SAFETY: the offsets are those of the pattern's elements; `to` advances by the elements written.
     unsafe {
@@ -42,7 +44,7 @@ pub(crate) unsafe fn gather<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const
 ///
 /// # Safety
 /// Every element of the pattern must be writable, and `from` readable for as many elements and apart from them.
-#[inline(always)]
+#[inline(never)]
 pub(crate) unsafe fn scatter<T: Copy + Cast<S>, S: Copy>(to: *mut S, from: *const T, rows: usize, pattern: &Pattern) {
     // SAFETY: as in `gather`.
     unsafe {

@@ -1,0 +1,164 @@
+//! Hot parts of the CPU executor: the cost of a small step, large products against faer itself, elementary functions.
+//!
+//! `hot_parts [--json]` prints medians.
+
+use autograd::{DType, Machine, Options, Plan, PlanId, Request, Tape, Unary, Var};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Seconds of the middle run of `repeats`.
+fn median(repeats: usize, mut run: impl FnMut()) -> f64 {
+    run();
+    let mut times: Vec<f64> = (0..repeats)
+        .map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[repeats / 2]
+}
+
+/// A machine with a loaded plan whose inputs hold small numbers.
+fn machine(
+    tape: &Tape,
+    inputs: &[Var],
+    output: Var,
+    threads: usize,
+    paranoid: bool,
+) -> autograd::Result<(Machine, PlanId, usize)> {
+    let mut machine = Machine::cpu(threads)?;
+    let options = Options { paranoid, ..Options::default() };
+    let plan = Plan::new(tape, &Request { outputs: &[output], options, ..Request::default() })?;
+    let steps = plan.steps().len();
+    let plan = machine.load(plan)?;
+    for &input in inputs {
+        let values: Vec<f64> = (0..tape.elements(input)).map(|i| (i % 97) as f64 / 97.0 - 0.5).collect();
+        machine.write_f64(input, &values)?;
+    }
+    Ok((machine, plan, steps))
+}
+
+/// Microseconds of a run of 200 unfused operations on 64 elements.
+fn small_steps(dtype: DType) -> autograd::Result<(f64, usize)> {
+    let mut tape = Tape::new();
+    let x = tape.input(&[64], dtype);
+    let y = tape.input(&[64], dtype);
+    let mut value = x;
+    for k in 0..200 {
+        value = if k % 2 == 0 { tape.add(value, y)? } else { tape.mul(value, y)? };
+    }
+    let (mut machine, plan, steps) = machine(&tape, &[x, y], value, 1, true)?;
+    let mut failed = Ok(());
+    let time = median(2000, || failed = machine.run(plan));
+    failed?;
+    Ok((time * 1e6, steps))
+}
+
+/// Milliseconds of an n x n product through a plan.
+fn planned_product(n: usize, dtype: DType, threads: usize) -> autograd::Result<f64> {
+    let mut tape = Tape::new();
+    let (a, b) = (tape.input(&[n, n], dtype), tape.input(&[n, n], dtype));
+    let c = tape.matmul(a, b)?;
+    let (mut machine, plan, _) = machine(&tape, &[a, b], c, threads, false)?;
+    let mut failed = Ok(());
+    let time = median(15, || failed = machine.run(plan));
+    failed?;
+    Ok(time * 1e3)
+}
+
+/// Milliseconds of the same product by faer.
+fn direct_product<T: faer::traits::ComplexField + Copy>(n: usize, one: T, threads: usize) -> f64 {
+    let (a, b) = (vec![one; n * n], vec![one; n * n]);
+    let mut c = vec![one; n * n];
+    let par = if threads == 1 { Par::Seq } else { Par::rayon(threads) };
+    let time = median(15, || {
+        matmul(
+            MatMut::from_row_major_slice_mut(&mut c, n, n),
+            Accum::Replace,
+            MatRef::from_row_major_slice(&a, n, n),
+            MatRef::from_row_major_slice(&b, n, n),
+            one,
+            par,
+        );
+        black_box(&mut c);
+    });
+    time * 1e3
+}
+
+/// Nanoseconds per element of a function on 2^16 elements, which second-level cache holds.
+fn function(f: Unary, dtype: DType) -> autograd::Result<f64> {
+    const COUNT: usize = 1 << 16;
+    let mut tape = Tape::new();
+    let x = tape.input(&[COUNT], dtype);
+    let y = tape.unary(f, x)?;
+    let (mut machine, plan, _) = machine(&tape, &[x], y, 1, false)?;
+    let mut failed = Ok(());
+    let time = median(101, || failed = machine.run(plan));
+    failed?;
+    Ok(time * 1e9 / COUNT as f64)
+}
+
+/// Nanoseconds per element of a sum over some axes of a (1000, 300) tensor.
+fn reduction(axes: &[usize], dtype: DType) -> autograd::Result<f64> {
+    let mut tape = Tape::new();
+    let x = tape.input(&[1000, 300], dtype);
+    let y = tape.sum(x, axes)?;
+    let (mut machine, plan, _) = machine(&tape, &[x], y, 1, false)?;
+    let mut failed = Ok(());
+    let time = median(101, || failed = machine.run(plan));
+    failed?;
+    Ok(time * 1e9 / 300_000.0)
+}
+
+/// Microseconds of 315 products of (7, 60) and (60, 7).
+fn small_products(dtype: DType) -> autograd::Result<f64> {
+    let mut tape = Tape::new();
+    let (a, b) = (tape.input(&[315, 7, 60], dtype), tape.input(&[315, 60, 7], dtype));
+    let c = tape.matmul(a, b)?;
+    let (mut machine, plan, _) = machine(&tape, &[a, b], c, 1, false)?;
+    let mut failed = Ok(());
+    let time = median(101, || failed = machine.run(plan));
+    failed?;
+    Ok(time * 1e6)
+}
+
+fn main() -> autograd::Result<()> {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let mut results: Vec<(String, f64, &str)> = Vec::new();
+    for dtype in [DType::F32, DType::F64] {
+        let (time, steps) = small_steps(dtype)?;
+        results.push((format!("{steps} unfused steps of 64 elements, {dtype}"), time, "us"));
+        for threads in [1, 2] {
+            let planned = planned_product(1024, dtype, threads)?;
+            let direct = match dtype {
+                DType::F32 => direct_product(1024, 1.0_f32, threads),
+                _ => direct_product(1024, 1.0_f64, threads),
+            };
+            results.push((format!("product of 1024 through a plan, {dtype}, {threads} threads"), planned, "ms"));
+            results.push((format!("product of 1024 by faer, {dtype}, {threads} threads"), direct, "ms"));
+        }
+        results.push((format!("315 products 7x60x7, {dtype}"), small_products(dtype)?, "us"));
+        for f in [Unary::Square, Unary::Exp, Unary::Ln, Unary::Tanh, Unary::Sigmoid, Unary::Softplus] {
+            results.push((format!("{}, {dtype}", f.name()), function(f, dtype)?, "ns/element"));
+        }
+        for axes in [&[0][..], &[1], &[0, 1]] {
+            results.push((format!("sum over axes {axes:?}, {dtype}"), reduction(axes, dtype)?, "ns/element"));
+        }
+    }
+    if json {
+        let entries: serde_json::Map<String, serde_json::Value> = results
+            .into_iter()
+            .map(|(name, value, unit)| (name, serde_json::json!({ "median": value, "unit": unit })))
+            .collect();
+        println!("{}", serde_json::Value::Object(entries));
+    } else {
+        for (name, value, unit) in results {
+            println!("{name:<55} {value:>10.3} {unit}");
+        }
+    }
+    Ok(())
+}
