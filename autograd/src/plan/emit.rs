@@ -61,15 +61,36 @@ fn filled(mut view: View) -> View {
     view
 }
 
+/// Which items are needed outside of their groups.
+pub(super) fn stored(program: &Program, groups: &[Vec<usize>]) -> Vec<bool> {
+    let items = &program.items;
+    let mut group_of = vec![usize::MAX; items.len()];
+    for (group, members) in groups.iter().enumerate() {
+        members.iter().for_each(|&member| group_of[member] = group);
+    }
+    let mut stored: Vec<bool> = program.homes.iter().map(Option::is_some).collect();
+    for (_, item) in &program.updates {
+        stored[*item] = true;
+    }
+    for &id in groups.iter().flatten() {
+        let item = &items[id];
+        stored[id] |= matches!(item.work, Work::Reduce { .. });
+        for view in reads(item) {
+            let value = view.buffer.0;
+            stored[value] |= group_of[value] != group_of[id] || !is_register(items, item, view);
+        }
+    }
+    stored
+}
+
 /// All steps, in the order of the groups.
-pub(super) fn emit(program: &Program, groups: &[Vec<usize>], live: &[bool]) -> Vec<Emitted> {
-    let mut emitter = Emitter { program, group_of: vec![usize::MAX; program.items.len()], stored: Vec::new() };
+pub(super) fn emit(program: &Program, groups: &[Vec<usize>], stored: &[bool]) -> Vec<Emitted> {
+    let mut emitter = Emitter { program, group_of: vec![usize::MAX; program.items.len()], stored };
     for (group, members) in groups.iter().enumerate() {
         for &member in members {
             emitter.group_of[member] = group;
         }
     }
-    emitter.stored = emitter.stored_items(live);
     let mut steps = Vec::with_capacity(groups.len());
     for members in groups {
         emitter.group(members, &mut steps);
@@ -81,25 +102,10 @@ struct Emitter<'a> {
     program: &'a Program,
     group_of: Vec<usize>,
     /// Items whose values are needed outside of their groups.
-    stored: Vec<bool>,
+    stored: &'a [bool],
 }
 
 impl Emitter<'_> {
-    fn stored_items(&self, live: &[bool]) -> Vec<bool> {
-        let items = &self.program.items;
-        let mut stored: Vec<bool> = self.program.homes.iter().map(Option::is_some).collect();
-        for (_, item) in &self.program.updates {
-            stored[*item] = true;
-        }
-        for (id, item) in items.iter().enumerate().filter(|(id, _)| live[*id]) {
-            stored[id] |= matches!(item.work, Work::Reduce { .. });
-            for view in reads(item) {
-                stored[view.buffer.0] |= !self.in_register(id, item, view);
-            }
-        }
-        stored
-    }
-
     fn in_register(&self, id: usize, item: &Item, view: &View) -> bool {
         self.group_of[view.buffer.0] == self.group_of[id] && is_register(&self.program.items, item, view)
     }

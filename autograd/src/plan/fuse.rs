@@ -3,13 +3,13 @@
 //! Groups stand in one order in which they can run. Two groups merge where they share an iteration space and no third group must run between
 //! them; the order is then repaired between the two, so it stays valid and no cycle can arise.
 
-use super::lower::{Item, Point, Source, Work};
+use super::lower::{Item, Point, Program, Source, Work};
 use super::step::View;
 use crate::DType;
 use std::collections::BTreeSet;
 
 /// Most instructions in one loop.
-const CODE_LIMIT: usize = 64;
+pub(super) const CODE_LIMIT: usize = 64;
 /// Most loads in one loop.
 const LOAD_LIMIT: usize = 24;
 /// Groups further apart than this do not merge merely for reading the same value.
@@ -58,6 +58,8 @@ struct Group {
     product: bool,
     /// Whether a load changes the element type.
     converts: bool,
+    /// Whether it makes the new value of an input. Loops do that in place, epilogues cannot.
+    updates: bool,
     reduced: Option<Vec<(usize, usize)>>,
 }
 
@@ -97,14 +99,16 @@ struct Fusion<'a> {
 }
 
 /// Groups of items in an order in which they can run; leaves are in none. Without `fuse` each item stands alone.
-pub(super) fn groups(items: &[Item], live: &[bool], fuse: bool) -> Vec<Vec<usize>> {
+pub(super) fn groups(program: &Program, live: &[bool], fuse: bool) -> Vec<Vec<usize>> {
+    let items = &program.items;
     let mut users = vec![Vec::new(); items.len()];
     for (id, item) in items.iter().enumerate().filter(|(id, _)| live[*id]) {
         for view in reads(item) {
             users[view.buffer.0].push((id, is_register(items, item, view)));
         }
     }
-    let groups: Vec<Group> = items.iter().enumerate().map(|(id, item)| single(id, item)).collect();
+    let mut groups: Vec<Group> = items.iter().enumerate().map(|(id, item)| single(id, item)).collect();
+    program.updates.iter().for_each(|(_, item)| groups[*item].updates = true);
     let order: Vec<usize> =
         (0..items.len()).filter(|&id| live[id] && !matches!(items[id].work, Work::Leaf(_))).collect();
     let mut position = vec![usize::MAX; items.len()];
@@ -143,6 +147,7 @@ fn single(id: usize, item: &Item) -> Group {
         code: 0,
         product: false,
         converts: reads(item).iter().any(|view| view.dtype != item.dtype),
+        updates: false,
         reduced: None,
     };
     match &item.work {
@@ -219,7 +224,7 @@ impl Fusion<'_> {
             && a.code + b.code <= CODE_LIMIT
             && reductions_agree
             && !(a.product && b.product)
-            && !((reduces || a.converts || b.converts) && multiplies)
+            && !(multiplies && (reduces || a.converts || b.converts || a.updates || b.updates))
     }
 
     /// Groups after `a` and before `b` that need `a`, in any order; `None` if `b` needs one of them, or needs `a` otherwise than by register.
@@ -312,6 +317,7 @@ impl Fusion<'_> {
         group.code += taken.code;
         group.product |= taken.product;
         group.converts |= taken.converts;
+        group.updates |= taken.updates;
         group.reduced = group.reduced.take().or(taken.reduced);
     }
 }

@@ -1,7 +1,7 @@
 //! Plans: what a tape becomes before it runs.
 //!
 //! A plan is made in passes, one file each: the needed part of the tape is collected (`graph`) and simplified (`simplify`, `windows`); views are
-//! resolved and the rest becomes items (`lower`, `product`); items are fused (`fuse`) and become steps (`emit`); values get storage (`place`),
+//! resolved and the rest becomes items (`lower`, `product`); items are fused (`fuse`), cheap ones repeated instead of stored (`recompute`), and become steps (`emit`); values get storage (`place`),
 //! storage gets lifetimes (`liveness`) and offsets in one arena (`arena`). A paranoid plan leaves out everything that is not needed for a right
 //! answer: each node is a step with a buffer of its own. It is the oracle for all others.
 //!
@@ -18,6 +18,7 @@ mod liveness;
 mod lower;
 mod place;
 mod product;
+mod recompute;
 mod simplify;
 pub mod step;
 mod strided;
@@ -103,8 +104,12 @@ impl Plan {
             product::accumulate(&mut program);
         }
         let live = program.live();
-        let groups = fuse::groups(&program.items, &live, fast);
-        let emitted = emit::emit(&program, &groups, &live);
+        let mut groups = fuse::groups(&program, &live, fast);
+        let mut stored = emit::stored(&program, &groups);
+        if fast {
+            recompute::recompute(&mut program, &mut groups, &mut stored);
+        }
+        let emitted = emit::emit(&program, &groups, &stored);
         let leaves = updated.iter().map(|&var| (var, (tape.elements(var), tape.dtype(var)))).collect();
         let placed = place::place(&program, emitted, &leaves, fast);
         let slots = liveness::slots(&placed.steps, &placed.storages, fast);

@@ -149,7 +149,8 @@ impl View {
                 strides.push(0);
                 continue;
             }
-            let k = segments.iter().position(|s| s.low <= stride && stride < s.high() && stride % s.low == 0)?;
+            let k =
+                segments.iter().position(|s| s.low <= stride && stride < s.high() && stride.is_multiple_of(s.low))?;
             let steps = stride / segments[k].low;
             reach[k] += (length - 1) * steps;
             strides.push(steps * segments[k].stride);
@@ -171,7 +172,7 @@ fn stride_within(segments: &[Segment], low: usize, length: usize) -> Option<usiz
         return Some(0);
     }
     let segment = segments.iter().find(|s| s.low <= low && low < s.high())?;
-    (low % segment.low == 0 && low * length <= segment.high()).then(|| low / segment.low * segment.stride)
+    (low.is_multiple_of(segment.low) && low * length <= segment.high()).then(|| low / segment.low * segment.stride)
 }
 
 #[cfg(test)]

@@ -180,6 +180,36 @@ fn an_optimiser_step_is_one_loop_in_place() {
 }
 
 #[test]
+fn weights_are_updated_in_place_after_the_product_that_is_their_gradient() {
+    let mut tape = Tape::new();
+    let (w, x, g) = (tape.input(&[5, 4], F), tape.input(&[5, 7], F), tape.input(&[7, 4], F));
+    let gradient = tape.matmul(x, g).unwrap();
+    let step = tape.scale(gradient, 0.1).unwrap();
+    let new = tape.sub(w, step).unwrap();
+    let plan = Plan::new(&tape, &Request { updates: &[(w, new)], ..Request::default() }).unwrap();
+    assert_eq!(names(&plan), ["product finished", "loop"]);
+    assert_eq!(plan.arena_bytes(), 192);
+}
+
+#[test]
+fn the_derivative_of_an_activation_is_computed_again_from_the_activation() {
+    let mut tape = Tape::new();
+    let (x, w, v) = (tape.input(&[8, 4], F), tape.input(&[4, 4], F), tape.input(&[4, 4], F));
+    let z = tape.matmul(x, w).unwrap();
+    let h = tape.tanh(z).unwrap();
+    let y = tape.matmul(h, v).unwrap();
+    let y = tape.sin(y).unwrap();
+    let value = tape.sum_all(y).unwrap();
+    let gradient = tape.grad(value, &[w, v]).unwrap();
+    let plan = plan(&tape, &gradient);
+    let first = &plan.steps()[0].action;
+    let written = first.views().iter().filter(|(_, written)| *written).map(|(view, _)| view.buffer).min();
+    // The first product stores tanh and nothing else.
+    assert!(first.views().iter().all(|(view, is_written)| !is_written || Some(view.buffer) == written), "{plan}");
+    assert_eq!(first.flops(), 8.0 * 4.0 * (2.0 * 4.0 + 1.0), "{plan}");
+}
+
+#[test]
 fn updates_that_exchange_two_inputs_see_the_old_values() {
     let mut tape = Tape::new();
     let (a, b) = (tape.input(&[2], F), tape.input(&[2], F));
