@@ -2,8 +2,11 @@
 
 use autograd::{DType, Machine, Plan, Request, Tape, Var};
 use livi::activation::Activation;
+use livi::entropy::{JacobianPrograms, Method, Settings, estimate};
 use livi::export::{TensorFile, read_tensors};
 use livi::sampler::{CorrelatedSampler, Head, MatMulSampler, MlpSampler, Sampler};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +143,61 @@ pub fn run(tape: &Tape, inputs: &[(Var, &[f64])], outputs: &[Var]) -> Vec<Vec<f6
     }
     machine.run(plan).expect("a run");
     outputs.iter().map(|&y| machine.read_f64(y).expect("an output")).collect()
+}
+
+/// The smallest singular value's bound at each latent of a case, with the directions of its gradient.
+#[derive(Debug, Default)]
+pub struct SmallestDirections {
+    /// d/2 log(s_min^2 + sigma^2), one a latent.
+    pub values: Vec<f64>,
+    /// (1, S, m).
+    pub u: Vec<f64>,
+    /// (1, S, d).
+    pub v: Vec<f64>,
+}
+
+/// Runs the project's own method on a case's sampler.
+///
+/// # Errors
+/// Those of the method.
+pub fn smallest_directions(case: &Case, dtype: DType, sigma: f64) -> livi::Result<SmallestDirections> {
+    let sampler = case.sampler();
+    let mut tape = Tape::new();
+    let specification = sampler.parameters();
+    let parameters: Vec<Var> = specification.iter().map(|p| tape.named_input(&p.name, &p.shape, dtype)).collect();
+    let programs = JacobianPrograms::record(&mut tape, &*sampler, &parameters, dtype, 8)?;
+    let mut machine = Machine::cpu(1)?;
+    let jacobian = programs.load(&mut machine)?;
+    for (&parameter, specification) in parameters.iter().zip(&specification) {
+        match machine.write_f64(parameter, &case.values(&format!("param.{}", specification.name))) {
+            // Biases have no part in a Jacobian's programs.
+            Ok(()) | Err(autograd::Error::Unbound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    jacobian.fold(&mut machine)?;
+    let mut found = SmallestDirections::default();
+    let mut generator = StdRng::seed_from_u64(1);
+    let settings = Settings::default();
+    for latent in case.values("z").chunks(sampler.latents()) {
+        jacobian.linearise(&mut machine, latent)?;
+        let estimate = match dtype {
+            DType::F64 => {
+                let mut map = jacobian.map::<f64>(&mut machine);
+                estimate(Method::Smallest, &mut map, sigma, &settings, &mut generator)?
+            }
+            _ => {
+                let mut map = jacobian.map::<f32>(&mut machine);
+                estimate(Method::Smallest, &mut map, sigma, &settings, &mut generator)?
+            }
+        };
+        found.values.push(estimate.half_log_det);
+        let zeros = || (vec![0.0; sampler.outputs()], vec![0.0; sampler.latents()]);
+        let (u, v) = estimate.directions.into_iter().next().map_or_else(zeros, |d| (d.u, d.v));
+        found.u.extend(u);
+        found.v.extend(v);
+    }
+    Ok(found)
 }
 
 /// Tolerances of a precision.

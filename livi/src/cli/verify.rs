@@ -4,12 +4,12 @@ use super::changes::{Changes, configuration};
 use super::output::{emit, emit_json};
 use crate::config::Config;
 use crate::data;
-use crate::entropy::Method;
+use crate::entropy::{Method, Settings};
 use crate::model::Model;
 use crate::pictures::{split_weights, standard_normal_latents};
 use crate::run_folder::RunFolder;
 use crate::sampler::initial_parameters_around;
-use crate::train::{Saved, dtype_of, outputs, settings_of};
+use crate::train::{Saved, dtype_of, outputs};
 use crate::verify::{Verification, verify};
 use crate::{Error, Result};
 use clap::Args;
@@ -37,6 +37,12 @@ pub(super) struct VerifyArgs {
     /// Latents to average over
     #[arg(long, default_value = "1")]
     latents: NonZeroUsize,
+    /// Probes of slq
+    #[arg(long, default_value_t = at_least(Settings::default().probes))]
+    probes: NonZeroUsize,
+    /// Steps of each Krylov space
+    #[arg(long, default_value_t = at_least(Settings::default().steps))]
+    steps: NonZeroUsize,
     /// Print one JSON object (one a line for several sigmas)
     #[arg(long)]
     json: bool,
@@ -53,7 +59,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let latents = standard_normal_latents(sampler, args.latents.get(), config.seed);
     let mut violations = Vec::new();
     for sigma in sigmas {
-        let settings = settings_of(&config.entropy);
+        let (probes, steps) = (args.probes.get(), args.steps.get());
+        let settings = Settings { probes, steps, directions: false, ..Settings::default() };
         let dtype = dtype_of(config.dtype);
         let found = verify(sampler, &parameters, &latents, sigma, &methods, &settings, dtype, config.seed)?;
         violations.extend(found.violations().into_iter().map(|text| format!("sigma {sigma}: {text}")));
@@ -93,9 +100,13 @@ fn model(source: &str, config: &Config, changes: &Changes) -> Result<(Model, Vec
     let dataset = data::load(&config.data)?;
     let columns = outputs(config.likelihood.kind, &[&dataset.training])?;
     let model = Model::new(config, dataset.training.inputs, columns)?;
-    let mut parameters = initial_parameters_around(&*model.sampler, model.network.layout(), config.seed);
-    parameters.iter_mut().flatten().for_each(|weight| *weight *= config.sampler.init_scale);
+    let scale = config.sampler.init_scale;
+    let parameters = initial_parameters_around(&*model.sampler, model.network.layout(), scale, config.seed);
     Ok((model, parameters))
+}
+
+fn at_least(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn method(text: &str) -> std::result::Result<Method, String> {

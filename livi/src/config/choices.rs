@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::activation::Activation;
+
 /// Declares an enum whose variants have names in configuration files.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -50,20 +52,6 @@ choice! {
         Uci = "uci",
         /// A CSV file with a header ([`crate::data::csv_table`]).
         Csv = "csv",
-    }
-}
-
-choice! {
-    /// Elementwise function between layers.
-    Activation {
-        /// `max(x, 0)`.
-        Relu = "relu",
-        /// `x` for `x > 0`, else `exp(x) - 1`.
-        Elu = "elu",
-        /// `tanh(x)`.
-        Tanh = "tanh",
-        /// `ln(1 + exp(x))`.
-        Softplus = "softplus",
     }
 }
 

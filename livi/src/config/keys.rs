@@ -71,6 +71,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("training.noise_learning_rate", Kind::Number),
     ("training.amsgrad", Kind::Flag),
     ("training.schedule", Kind::Choice(Schedule::NAMES)),
+    ("training.warmup", Kind::Number),
     ("training.clip_norm", Kind::Number),
     ("training.temperature", Kind::Number),
     ("training.entropy_weight", Kind::Number),

@@ -81,7 +81,7 @@ pub struct SamplerConfig {
     pub activation: Activation,
     /// Standard deviation sigma of the noise added to the sampler's output, > 0. Default 0.01.
     pub sigma: f64,
-    /// Multiplier of the initial weights, > 0. Default 1.
+    /// Multiplier of the sampler's initial weights, > 0: how far the first draws lie apart. Default 1.
     pub init_scale: f64,
 }
 
@@ -179,6 +179,9 @@ pub struct TrainingConfig {
     pub amsgrad: bool,
     /// Learning rate over the run. Default `cosine`.
     pub schedule: Schedule,
+    /// Part of the run, in [0, 1], over which the weight of prior and entropy rises linearly from 0 to its full value, so that the network
+    /// first learns to fit (Sonderby et al. 2016); the learning rate of the noise standard deviation rises with it. The rest of the run maximises the full objective. Default 0.
+    pub warmup: f64,
     /// Largest Euclidean norm of the gradient; a longer one is scaled down to it; 0 for no clipping. Default 0.
     pub clip_norm: f64,
     /// Temperature of the tempered posterior `p(theta | D)^(1/T)`, > 0; 1 is Bayes, below 1 is colder. It
@@ -208,6 +211,7 @@ impl Default for TrainingConfig {
             noise_learning_rate: 1e-3,
             amsgrad: true,
             schedule: Schedule::Cosine,
+            warmup: 0.0,
             clip_norm: 0.0,
             temperature: 1.0,
             entropy_weight: 1.0,

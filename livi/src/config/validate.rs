@@ -126,6 +126,7 @@ fn training(training: &TrainingConfig) -> Result<()> {
     positive("training.learning_rate", training.learning_rate)?;
     positive("training.noise_learning_rate", training.noise_learning_rate)?;
     not_negative("training.clip_norm", training.clip_norm)?;
+    part("training.warmup", training.warmup)?;
     positive("training.temperature", training.temperature)?;
     not_negative("training.entropy_weight", training.entropy_weight)?;
     not_negative("training.prior_weight", training.prior_weight)?;

@@ -15,6 +15,13 @@ pub struct Entry {
     pub fan_in: usize,
 }
 
+impl Entry {
+    /// Whether the tensor is a bias: one number for each output.
+    pub fn is_bias(&self) -> bool {
+        self.shape.len() == 1
+    }
+}
+
 /// The order of all tensors in theta.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {

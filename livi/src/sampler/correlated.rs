@@ -107,6 +107,16 @@ impl Sampler for CorrelatedSampler {
             .collect()
     }
 
+    fn output_biases(&self) -> Vec<usize> {
+        let mut first = 4 * self.trunk.len();
+        let mut biases = Vec::new();
+        for head in &self.heads {
+            biases.extend(head.output_biases().map(|k| first + k));
+            first += head.parameters().len();
+        }
+        biases
+    }
+
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {
         let samples = tape.shape(latents)[0];
         let mut x = tape.reshape(latents, &[samples, self.noise[0], self.noise[1]])?;

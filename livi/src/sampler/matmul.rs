@@ -67,6 +67,12 @@ impl MatMulNetwork {
         inner.chain(outer).flat_map(|(name, i, o)| layer_parameters(&format!("{}{name}", self.prefix), i, o)).collect()
     }
 
+    /// Positions of the right biases of the last layers.
+    pub(super) fn output_biases(&self) -> impl Iterator<Item = usize> {
+        let inner = self.sizes.len() - 1;
+        (0..self.outputs.len()).map(move |k| 4 * (inner + k) + 3)
+    }
+
     /// Records the outputs of X (S, i0, i1): flat outputs (S, n), pieces, and the first pre-activation with the parameters of its layer.
     pub(super) fn record(&self, tape: &mut Tape, parameters: &[Var], x: Var) -> Result<(Var, Vec<Piece>, Var)> {
         let samples = tape.shape(x)[0];
@@ -189,6 +195,10 @@ impl Sampler for MatMulSampler {
 
     fn parameters(&self) -> Vec<Parameter> {
         self.network.parameters()
+    }
+
+    fn output_biases(&self) -> Vec<usize> {
+        self.network.output_biases().collect()
     }
 
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {

@@ -49,6 +49,10 @@ impl Sampler for MlpSampler {
             .collect()
     }
 
+    fn output_biases(&self) -> Vec<usize> {
+        vec![2 * self.widths.len() - 3]
+    }
+
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {
         let d = self.latents();
         let last = self.widths.len() - 2;

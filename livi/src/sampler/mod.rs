@@ -14,6 +14,7 @@ pub use mlp::MlpSampler;
 pub use sizes::{matrix_and_remainder, rows_by_share};
 
 use crate::Result;
+use crate::network::Layout;
 use autograd::{Tape, Var};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -78,6 +79,8 @@ pub trait Sampler: Send + Sync {
     fn outputs(&self) -> usize;
     /// The sampler's own weights, in the order in which `record` takes them.
     fn parameters(&self) -> Vec<Parameter>;
+    /// Positions of the parameters that are added to theta, whose elements one after another are as many as the outputs.
+    fn output_biases(&self) -> Vec<usize>;
     /// Records g(z) for latents of shape (S, d).
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded>;
 }
@@ -85,9 +88,29 @@ pub trait Sampler: Send + Sync {
 /// Initial values of all parameters, uniform within each bound, in order.
 pub fn initial_parameters(sampler: &dyn Sampler, seed: u64) -> Vec<Vec<f64>> {
     let mut rng = StdRng::seed_from_u64(seed);
-    sampler
-        .parameters()
-        .iter()
-        .map(|p| (0..p.shape.iter().product()).map(|_| p.bound * (2.0 * rng.random::<f64>() - 1.0)).collect())
-        .collect()
+    let uniform = |p: &Parameter| (0..p.shape.iter().product()).map(|_| p.bound * signed_unit(&mut rng)).collect();
+    sampler.parameters().iter().map(uniform).collect()
+}
+
+/// The same times `scale`, but the biases that are added to theta are drawn as one usually initialises the network itself: weights uniform within
+/// 1/sqrt(fan-in), biases zero. Training then starts around a network that can learn, not around one whose weights are all nearly zero.
+pub fn initial_parameters_around(sampler: &dyn Sampler, layout: &Layout, scale: f64, seed: u64) -> Vec<Vec<f64>> {
+    let mut values = initial_parameters(sampler, seed);
+    values.iter_mut().flatten().for_each(|value| *value *= scale);
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x006e_6574_776f_726b);
+    let mut bounds = layout.entries().iter().flat_map(|entry| {
+        let bound = if entry.is_bias() { 0.0 } else { (entry.fan_in as f64).sqrt().recip() };
+        std::iter::repeat_n(bound, entry.range.len())
+    });
+    for k in sampler.output_biases() {
+        for (value, bound) in values[k].iter_mut().zip(&mut bounds) {
+            *value = bound * signed_unit(&mut rng);
+        }
+    }
+    values
+}
+
+/// Uniform on [-1, 1).
+fn signed_unit(rng: &mut StdRng) -> f64 {
+    2.0 * rng.random::<f64>() - 1.0
 }

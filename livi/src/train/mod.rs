@@ -13,6 +13,6 @@ pub use batches::Batches;
 pub use program::{DataShape, Program, dtype_of, split};
 pub use run::{Ending, Observer, Reason, Silent, run};
 pub use saved::{Saved, require_same_config, stored_config};
-pub use schedule::rate_factor;
+pub use schedule::{complexity_weight, rate_factor};
 pub use targets::{Encoded, encode, outputs};
 pub use trainer::{Terms, Trainer, method_of, settings_of};

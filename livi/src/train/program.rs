@@ -50,6 +50,8 @@ pub struct Program {
     pub half_log_det: Option<Var>,
     /// Euclidean norm of the gradient before clipping, scalar.
     pub gradient_norm: Var,
+    /// Weight of prior and entropy at this step, scalar input.
+    pub warmup: Var,
     /// Constants of the entropy.
     pub constants: Constants,
     pub(super) corrections: Corrections,
@@ -112,8 +114,10 @@ impl Program {
         let weighted_prior = t.scale(prior, config.training.prior_weight)?;
         let factor = config.training.entropy_weight * config.training.temperature / samples as f64;
         let weighted_entropy = t.scale(entropy, factor)?;
-        let objective = t.add(likelihood, weighted_prior)?;
-        let objective = t.add(objective, weighted_entropy)?;
+        let complexity = t.add(weighted_prior, weighted_entropy)?;
+        let warmup = t.named_input("objective.warmup", &[], dtype);
+        let complexity = t.mul(complexity, warmup)?;
+        let objective = t.add(likelihood, complexity)?;
         let loss = t.neg(objective)?;
 
         let learned = log_std.filter(|_| config.likelihood.learn_noise);
@@ -159,6 +163,7 @@ impl Program {
             prior,
             half_log_det,
             gradient_norm,
+            warmup,
             constants: Constants::new(m, d, model.sigma),
             corrections,
             weights_adam,

@@ -3,7 +3,7 @@
 use super::batches::Batches;
 use super::optimiser::first_correction;
 use super::program::{DataShape, Program};
-use super::schedule::rate_factor;
+use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
 use crate::config::{Config, Dtype, EntropyConfig, EntropyMethod};
 use crate::data::Dataset;
@@ -11,7 +11,7 @@ use crate::entropy::{Directions, Method, Settings};
 use crate::export::{NamedTensor, TensorData, TensorFile};
 use crate::model::Model;
 use crate::posterior::Posterior;
-use crate::sampler::initial_parameters;
+use crate::sampler::initial_parameters_around;
 use crate::{Error, Result};
 use autograd::{Machine, PlanId};
 use serde::Serialize;
@@ -101,11 +101,8 @@ impl Trainer {
         };
         machine.write_f64(program.x, &training.x)?;
         machine.write_f64(program.y, &training.y)?;
-        let initial: Vec<f64> = initial_parameters(&*model.sampler, config.seed)
-            .concat()
-            .into_iter()
-            .map(|w| w * config.sampler.init_scale)
-            .collect();
+        let scale = config.sampler.init_scale;
+        let initial = initial_parameters_around(&*model.sampler, model.network.layout(), scale, config.seed).concat();
         for (_, var) in program.state() {
             let zeros = vec![0.0; program.tape.elements(var)];
             machine.write_f64(var, &zeros)?;
@@ -162,9 +159,12 @@ impl Trainer {
         let factor = rate_factor(training.schedule, self.step, self.total);
         let learning_rate = training.learning_rate * factor;
         let correction = first_correction(t);
+        let warmup = complexity_weight(training.warmup, self.step, self.total);
+        self.machine.write_f64(self.program.warmup, &[warmup])?;
         self.machine.write_f64(self.program.weights_adam.rate, &[learning_rate * correction])?;
         if let Some(adam) = &self.program.noise_adam {
-            self.machine.write_f64(adam.rate, &[training.noise_learning_rate * factor * correction])?;
+            // The noise must not explain what the network has not yet learned: it warms up as prior and entropy do.
+            self.machine.write_f64(adam.rate, &[training.noise_learning_rate * factor * warmup * correction])?;
         }
         let (var, value) = self.program.corrections.value(t);
         self.machine.write_f64(var, &[value])?;
