@@ -201,7 +201,31 @@ impl Emitter<'_> {
             stores.push(Store { value, to: code.on_space(&to), reduction });
         }
         let shape = filled_shape(&space);
-        Loop { shape, dtype, loads: code.loads, code: code.code, stores }
+        let mut result = Loop { shape, dtype, loads: code.loads, code: code.code, stores };
+        put_contiguous_axis_last(&mut result);
+        result
+    }
+}
+
+/// Moves the axis along which most views are contiguous to the end. Reductions keep their axes, and with them the order of their sums.
+fn put_contiguous_axis_last(l: &mut Loop) {
+    let rank = l.shape.len();
+    if rank < 2 || l.stores.iter().any(|store| store.reduction.is_some()) {
+        return;
+    }
+    let contiguous = |axis: usize| {
+        let views = l.loads.iter().chain(l.stores.iter().map(|store| &store.to));
+        views.filter(|view| view.strides[axis] == 1).count()
+    };
+    let Some(best) = (0..rank).rev().max_by_key(|&axis| (contiguous(axis), axis == rank - 1)) else { return };
+    if best == rank - 1 {
+        return;
+    }
+    let last = |values: &mut Vec<usize>| values[best..].rotate_left(1);
+    last(&mut l.shape);
+    for view in l.loads.iter_mut().chain(l.stores.iter_mut().map(|store| &mut store.to)) {
+        last(&mut view.shape);
+        last(&mut view.strides);
     }
 }
 

@@ -35,15 +35,18 @@ pub(super) fn place(
     let places = placer.places;
     let mut final_copies = Vec::new();
     let mut moved: HashMap<usize, usize> = HashMap::new();
+    let mut touches = Touches::new(&placed);
+    let mut leaf_storages: HashMap<Var, usize> =
+        placed.storages.iter().enumerate().filter_map(|(id, s)| s.var.map(|var| (var, id))).collect();
     for &(var, value) in &program.updates {
         let Some(place) = places[value].clone() else { continue };
         let (elements, dtype) = leaves[&var];
-        let leaf = placed.storages.iter().position(|s| s.var == Some(var)).unwrap_or_else(|| {
+        let leaf = *leaf_storages.entry(var).or_insert_with(|| {
             placed.storages.push(Storage { dtype, elements, var: Some(var) });
             placed.storages.len() - 1
         });
         let storage = place.buffer.0;
-        if share && !moved.contains_key(&storage) && placed.take_over(storage, leaf, &place) {
+        if share && !moved.contains_key(&storage) && placed.take_over(&mut touches, storage, leaf, &place) {
             moved.insert(storage, leaf);
             continue;
         }
@@ -192,29 +195,53 @@ impl<'a> Placer<'a> {
     }
 }
 
+/// For each storage the steps that touch it, ascending.
+struct Touches(Vec<Vec<usize>>);
+
+impl Touches {
+    fn new(placed: &Placed) -> Self {
+        let mut steps: Vec<Vec<usize>> = vec![Vec::new(); placed.storages.len()];
+        for (index, step) in placed.steps.iter().enumerate() {
+            for (view, _) in step.action.views() {
+                let touched = &mut steps[view.buffer.0];
+                if touched.last() != Some(&index) {
+                    touched.push(index);
+                }
+            }
+        }
+        Self(steps)
+    }
+
+    fn of(&self, storage: usize) -> &[usize] {
+        self.0.get(storage).map_or(&[], Vec::as_slice)
+    }
+}
+
 impl Placed {
     /// Lets an input's buffer hold a new value from the start, if nobody still needs the old one by then.
-    fn take_over(&mut self, storage: usize, leaf: usize, place: &View) -> bool {
+    fn take_over(&mut self, touches: &mut Touches, storage: usize, leaf: usize, place: &View) -> bool {
         let (new, old) = (&self.storages[storage], &self.storages[leaf]);
         if new.var.is_some() || new.elements != old.elements || !place.is_whole(old.elements) {
             return false;
         }
-        let touches = |step: &Step, id: usize, write: bool| {
-            step.action.views().iter().any(|(view, written)| view.buffer.0 == id && *written == write)
+        let Some(&first) = touches.of(storage).first() else { return false };
+        let writes = |step: &usize| {
+            self.steps[*step].action.views().iter().any(|(view, written)| *written && view.buffer.0 == leaf)
         };
-        let Some(first) = self.steps.iter().position(|step| touches(step, storage, true)) else { return false };
-        if self.steps[first + 1..].iter().any(|step| touches(step, leaf, false))
-            || self.steps.iter().any(|step| touches(step, leaf, true))
+        let readers = touches.of(leaf);
+        if readers.last().is_some_and(|&last| last > first)
+            || readers.iter().any(writes)
             || !super::liveness::overwrites_safely(&self.steps[first].action, leaf, storage)
         {
             return false;
         }
-        for step in &mut self.steps[first..] {
-            step.action.try_map(|view| {
+        for &step in touches.of(storage) {
+            self.steps[step].action.try_map(|view| {
                 let buffer = if view.buffer.0 == storage { BufferId(leaf) } else { view.buffer };
                 Some(View { buffer, ..view.clone() })
             });
         }
+        touches.0[storage].clear();
         true
     }
 }

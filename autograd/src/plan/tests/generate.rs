@@ -195,7 +195,7 @@ impl Program {
             }
             12 => {
                 let count: usize = shape.iter().product();
-                let divisors: Vec<usize> = (1..=count).filter(|d| count % d == 0).collect();
+                let divisors: Vec<usize> = (1..=count).filter(|&d| count.is_multiple_of(d)).collect();
                 let d = self.random.pick(&divisors);
                 self.tape.reshape(x, &[d, count / d])
             }

@@ -129,6 +129,18 @@ fn gradients_of_slices_are_written_into_the_gradient_of_the_whole() {
 }
 
 #[test]
+fn a_loop_runs_along_the_axis_on_which_most_of_its_views_are_contiguous() {
+    let mut tape = Tape::new();
+    let (x, y) = (tape.input(&[6, 10], F), tape.input(&[6, 10], F));
+    let (xt, yt) = (tape.transpose(x).unwrap(), tape.transpose(y).unwrap());
+    let z = tape.mul(xt, yt).unwrap();
+    let plan = plan(&tape, &[z]);
+    let Action::Loop(l) = &plan.steps()[0].action else { panic!("{plan}") };
+    assert_eq!((l.shape.as_slice(), l.loads[0].strides.as_slice()), (&[6, 10][..], &[10, 1][..]));
+    assert_eq!(l.stores[0].to.strides, [1, 6]);
+}
+
+#[test]
 fn a_softmax_is_three_loops() {
     let mut tape = Tape::new();
     let x = tape.input(&[16, 10], F);
