@@ -1,12 +1,29 @@
 //! Linearised implicit variational inference for Bayesian neural networks.
+
+pub mod activation;
 pub mod atomic;
-pub mod data;
-pub mod error;
-pub mod export;
-pub mod metrics;
-pub mod plot;
-pub mod run_folder;
+pub mod cli;
 pub mod config;
+pub mod data;
+pub mod entropy;
+pub mod error;
+pub mod evaluate;
+pub mod export;
+pub mod likelihood;
+pub mod metrics;
+pub mod model;
+pub mod network;
+pub mod pictures;
+pub mod plot;
+pub mod posterior;
+pub mod predict;
+pub mod prior;
+pub mod report;
+pub mod run_folder;
+pub mod sampler;
 pub mod spectral;
+pub mod table;
+pub mod train;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -1,2 +1,7 @@
 //! The `livi` command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    livi::cli::main()
+}

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::{LikelihoodKind, Source};
 use crate::data::{Dataset, Table, toy};
-use crate::entropy::Method;
+use crate::entropy::{Method, Settings};
 use crate::metrics::PredictiveMixture;
 use crate::plot::{
     EntropyLevel, PredictedAgainstObserved, PredictiveBand, Spectrum, TrainingCurves, plot_predicted_against_observed,
@@ -12,7 +12,7 @@ use crate::plot::{
 use crate::posterior::Predictions;
 use crate::run_folder::RunFolder;
 use crate::sampler::Sampler;
-use crate::train::{Saved, dtype_of, settings_of};
+use crate::train::{Saved, dtype_of};
 use crate::verify::verify;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -142,7 +142,7 @@ fn spectrum(folder: &RunFolder, saved: &Saved) -> Result<()> {
     let sampler = &*model.sampler;
     let parameters = split_weights(sampler, &saved.posterior.weights);
     let latents = standard_normal_latents(sampler, LATENTS, config.seed);
-    let (settings, dtype) = (settings_of(&config.entropy), dtype_of(config.dtype));
+    let (settings, dtype) = (Settings { directions: false, ..Settings::default() }, dtype_of(config.dtype));
     let methods = [Method::Exact, Method::Smallest, Method::Largest];
     let found = verify(sampler, &parameters, &latents, model.sigma, &methods, &settings, dtype, config.seed)?;
     let total = found.constants.total();

@@ -216,11 +216,11 @@ impl RunResult {
         for (file, caption) in pictures {
             let _ = writeln!(text, "![{caption}](plots/{file}.png)\n\n*{caption}*\n");
         }
-        let _ = write!(
+        let _ = writeln!(
             text,
             "Files: `{CONFIG_FILE}` (the configuration as run), `{METRICS_FILE}` (terms of the evidence lower bound and validation \
              scores over the steps), `{CHECKPOINT_FILE}` (the posterior, and the state to continue from), `{RESULT_FILE}` (the numbers \
-             above), `plots/`.\n"
+             above), `plots/`."
         );
         text
     }

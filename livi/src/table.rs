@@ -76,6 +76,19 @@ pub struct TableSet {
     pub name: String,
     /// Configuration of its runs.
     pub config: Config,
+    /// Number of splits.
+    pub splits: usize,
+}
+
+impl TableSet {
+    /// A set with as many splits as its folder has.
+    ///
+    /// # Errors
+    /// Those of reading the set: every file of it is checked.
+    pub fn new(name: String, config: Config) -> Result<Self> {
+        let splits = UciSet::load(&uci_folder(&config.data)?)?.splits.len();
+        Ok(Self { name, config, splits })
+    }
 }
 
 /// Results of all splits of all sets.
@@ -135,9 +148,8 @@ pub fn make_table(
 ) -> Result<UciTable> {
     let mut tasks = Vec::new();
     for set in sets {
-        let splits = UciSet::load(&uci_folder(&set.config.data)?)?.splits.len();
         let folder = |split: usize| out.join(&set.name).join(format!("split-{split}"));
-        tasks.extend((0..splits).map(|split| Task { set, split, folder: folder(split) }));
+        tasks.extend((0..set.splits).map(|split| Task { set, split, folder: folder(split) }));
     }
     let total = tasks.len();
     let results: Vec<Option<RunResult>> = tasks.iter().map(Task::result).collect::<Result<_>>()?;

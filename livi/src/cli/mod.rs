@@ -88,7 +88,8 @@ fn hint(error: &Error) -> Option<String> {
             Some("check the path; `livi COMMAND --help` shows an example of each command".into())
         }
         Error::Io { .. } => Some("check permissions and free space, or choose another path".into()),
-        Error::File { .. } => Some("mend the file, or name another".into()),
+        // About folders the error itself says what to do.
+        Error::File { path, .. } => path.is_file().then(|| "mend the file, or name another".into()),
         Error::Config { key, .. } if key == "data.path" => {
             Some("set it with --set data.path=FOLDER, or set the environment variable LIVI_DATA_DIR".into())
         }

@@ -41,8 +41,12 @@ pub(super) fn run(request: &Request<'_>) -> Result<()> {
     let stop = stop_flag()?;
     let made = make_table(&sets, &out, jobs, request.memory, &command_line(), &stop, &TableProgress::new());
     let table = made.inspect_err(|error| {
-        let what = if matches!(error, Error::Interrupted { .. }) { "stopped" } else { "not all runs are complete" };
-        say(&format!("{what}; continue with the same command, --resume and --out {}", out.display()));
+        if error.exit_code() != 2 {
+            say(&format!(
+                "not all runs are complete; continue with the same command, --resume and --out {}",
+                out.display()
+            ));
+        }
     })?;
     if request.json {
         return emit_json(&table);
@@ -63,7 +67,7 @@ fn sets(request: &Request<'_>) -> Result<Vec<TableSet>> {
         }
         let from_path = || Some(config.data.path.as_ref()?.file_name()?.to_string_lossy().into_owned());
         let name = config.data.set.clone().or_else(from_path).unwrap_or_else(|| source.clone());
-        Ok(TableSet { name, config })
+        TableSet::new(name, config)
     });
     sets.collect()
 }

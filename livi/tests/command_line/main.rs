@@ -1,0 +1,8 @@
+//! The program as its users run it: every test starts the built binary.
+
+mod bad_input;
+mod help;
+mod kill_and_resume;
+mod outputs;
+mod support;
+mod training;
