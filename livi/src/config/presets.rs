@@ -6,7 +6,9 @@ use crate::{Error, Result};
 type Overrides = &'static [(&'static str, &'static str)];
 
 /// Toy regression, exact entropy (Uppal et al. 2023, toy regression experiment: network 1-7-10-1, sampler
-/// 60-105-105, 3 weight samples, 7,500 full-batch steps).
+/// 60-105-105, 3 weight samples, 7,500 full-batch steps, learning rate 1.5e-3). The published run tempers its objective; this one maximises
+/// the evidence lower bound itself, and needs a warm-up from small noise to find the oscillations before the entropy blurs them.
+/// AMSGrad is off because the first gradients, taken at small noise, would hold the rate down for the rest of the run.
 const TOY: Overrides = &[
     ("network.hidden", "[7, 10]"),
     ("network.activation", "elu"),
@@ -17,7 +19,12 @@ const TOY: Overrides = &[
     ("training.steps", "7500"),
     ("training.samples", "3"),
     ("training.learning_rate", "1.5e-3"),
-    ("training.noise_learning_rate", "8.3e-4"),
+    ("training.noise_learning_rate", "4.5e-3"),
+    ("training.amsgrad", "false"),
+    ("training.warmup", "0.6"),
+    ("sampler.init_scale", "0.1"),
+    ("likelihood.initial_noise_std", "0.1"),
+    ("prior.std", "2"),
 ];
 
 /// What stochastic Lanczos quadrature changes.
@@ -109,11 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn the_toy_preset_is_the_published_experiment() {
+    fn the_toy_preset_has_the_sizes_of_the_published_experiment() {
         let toy = preset("toy").unwrap();
         assert_eq!((toy.network.hidden, toy.sampler.latent, toy.sampler.hidden), (vec![7, 10], vec![60], vec![105]));
         assert_eq!((toy.training.steps, toy.training.samples, toy.training.batch_size), (Some(7500), 3, 0));
-        assert_eq!((toy.training.learning_rate, toy.training.noise_learning_rate), (1.5e-3, 8.3e-4));
+        assert_eq!((toy.training.learning_rate, toy.training.noise_learning_rate), (1.5e-3, 4.5e-3));
         assert_eq!(toy.sampler.sigma, 0.009);
     }
 
