@@ -70,6 +70,9 @@ fn reduced_ranges(to: &View) -> Vec<(usize, usize)> {
 
 /// Axes (low, length), outermost first, of the coarsest iteration space on which the views have strides; `None` if there is none.
 pub(super) fn axes<'a>(views: impl Iterator<Item = &'a View>, points: usize) -> Option<Vec<(usize, usize)>> {
+    if points == 0 {
+        return Some(vec![(1, 0)]);
+    }
     let mut breaks: BTreeSet<usize> = [1, points].into();
     for view in views {
         breaks.extend(view.segments().iter().map(|s| s.low));

@@ -1,7 +1,7 @@
 //! Liveness: from when to when each storage is needed, and which may follow another in the same bytes.
 
 use super::place::Storage;
-use super::step::{Action, Step, View};
+use super::step::{Action, Operand, Step, View};
 
 /// A range of arena bytes for one storage, or several that follow each other in place.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Slot {
 
 /// Whether a step may write `new` into the bytes of `old`: it does not read `old`, or it is a loop that reads each element of it only at the
 /// point that writes the same element.
+///
+/// A store that takes a load as it is may read it after other stores have written, so no other store may take `old` that way.
 pub(super) fn overwrites_safely(action: &Action, old: usize, new: usize) -> bool {
     let views = action.views();
     let reads: Vec<&View> =
@@ -28,6 +30,10 @@ pub(super) fn overwrites_safely(action: &Action, old: usize, new: usize) -> bool
     let Action::Loop(l) = action else { return false };
     let mut stores = l.stores.iter().filter(|s| s.to.buffer.0 == new);
     let (Some(store), None) = (stores.next(), stores.next()) else { return false };
+    let takes_old = |value: Operand| matches!(value, Operand::Load(k) if l.loads[k as usize].buffer.0 == old);
+    if l.stores.iter().any(|other| other.to.buffer.0 != new && takes_old(other.value)) {
+        return false;
+    }
     let elements: usize = store.to.points();
     let repeats = store.to.shape.iter().zip(&store.to.strides).any(|(&n, &s)| n > 1 && s == 0);
     let same = |view: &&View| {

@@ -95,6 +95,7 @@ impl Plan {
         tape.own(request.outputs)?;
         tape.own(request.given)?;
         check_updates(tape, request)?;
+        check_sizes(tape, request)?;
         let fast = !request.options.paranoid;
         let graph = graph::Graph::build(tape, request);
         let updated: Vec<Var> = request.updates.iter().map(|u| u.0).collect();
@@ -123,7 +124,7 @@ impl Plan {
             arena_bytes,
             persistent_bytes: 0,
         };
-        plan.make_buffers(&placed.storages, &slots, &offsets);
+        plan.make_buffers(tape, &placed.storages, &slots, &offsets);
         plan.names = plan.persistent().map(|var| (var, tape.name(var))).collect();
         match request.options.memory_limit {
             Some(limit) if plan.peak_bytes() > limit => Err(Error::Memory {
@@ -136,7 +137,7 @@ impl Plan {
     }
 
     /// Numbers the storages that steps use, gives them their places and the steps their numbers.
-    fn make_buffers(&mut self, storages: &[place::Storage], slots: &[liveness::Slot], offsets: &[usize]) {
+    fn make_buffers(&mut self, tape: &Tape, storages: &[place::Storage], slots: &[liveness::Slot], offsets: &[usize]) {
         let mut offset_of = vec![0; storages.len()];
         for (slot, &offset) in slots.iter().zip(offsets) {
             for &storage in &slot.storages {
@@ -167,12 +168,19 @@ impl Plan {
                 Some(step::View { buffer, ..view.clone() })
             });
         }
+        // Outputs that are inputs or given values need no step.
+        let held: HashSet<Var> = self.persistent().collect();
+        for &var in self.outputs.iter().filter(|var| !held.contains(var)) {
+            let (dtype, elements) = (tape.dtype(var), tape.elements(var));
+            self.buffers.push(Buffer { dtype, elements, place: Place::Persistent(var) });
+            read.insert(var);
+        }
         self.persistent_bytes = self
             .buffers
             .iter()
             .filter(|b| matches!(b.place, Place::Persistent(_)))
             .map(|b| b.elements * b.dtype.size())
-            .sum();
+            .fold(0, usize::saturating_add);
         self.inputs = self.persistent().filter(|var| read.contains(var)).collect();
     }
 
@@ -215,7 +223,7 @@ impl Plan {
 
     /// Bytes of arena and persistent buffers together: what the plan takes while it runs.
     pub fn peak_bytes(&self) -> usize {
-        self.arena_bytes + self.persistent_bytes
+        self.arena_bytes.saturating_add(self.persistent_bytes)
     }
 
     /// Floating-point operations of one run, a multiply-add counted as two and any scalar function as one.
@@ -227,6 +235,27 @@ impl Plan {
 fn distinct(vars: &[Var]) -> Vec<Var> {
     let mut seen = HashSet::new();
     vars.iter().copied().filter(|&var| seen.insert(var)).collect()
+}
+
+/// An error if an output, or what it is computed from, could not be addressed.
+fn check_sizes(tape: &Tape, request: &Request) -> Result<()> {
+    const LIMIT: usize = isize::MAX as usize;
+    let leaf = |op: &Op| matches!(op, Op::Input | Op::Constant(_) | Op::Identity | Op::Noise { .. });
+    let bytes = |shape: &[usize], size: usize| {
+        let empty = shape.contains(&0);
+        if empty { Some(0) } else { shape.iter().try_fold(size, |bytes, &n| bytes.checked_mul(n)) }
+    };
+    let roots = request.outputs.iter().copied().chain(request.updates.iter().map(|u| u.1));
+    // Recording refuses all else that is too large, so the leaves and the roots are what there is to check.
+    let needed = (0..tape.len()).map(|k| tape.var(k)).filter(|&var| leaf(&tape.node(var).op)).chain(roots);
+    for var in needed {
+        let needed = bytes(tape.shape(var), tape.dtype(var).size());
+        if needed.is_none_or(|needed| needed > LIMIT) {
+            let advice = "no machine can address that many; check the shapes";
+            return Err(Error::Memory { needed: needed.unwrap_or(usize::MAX), limit: LIMIT, advice });
+        }
+    }
+    Ok(())
 }
 
 #[track_caller]

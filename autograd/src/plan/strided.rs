@@ -47,8 +47,11 @@ impl View {
         self.shape.iter().zip(&self.strides).map(|(&n, &s)| if s == 0 { 1 } else { n }).product()
     }
 
-    /// The view as the fewest possible segments, innermost first. Empty for a single point.
+    /// The view as the fewest possible segments, innermost first. Empty for a single point and for none.
     pub(super) fn segments(&self) -> Vec<Segment> {
+        if self.shape.contains(&0) {
+            return Vec::new();
+        }
         let mut segments: Vec<Segment> = Vec::new();
         let mut low = 1;
         for (&length, &stride) in self.shape.iter().zip(&self.strides).rev() {
@@ -145,7 +148,7 @@ impl View {
         }
         let mut strides = Vec::with_capacity(self.strides.len());
         for (&length, &stride) in self.shape.iter().zip(&self.strides) {
-            if length == 1 || stride == 0 {
+            if length <= 1 || stride == 0 {
                 strides.push(0);
                 continue;
             }
@@ -168,7 +171,7 @@ impl View {
 
 /// Stride of an axis (row-major distance `low`, `length` points) over collapsed segments.
 fn stride_within(segments: &[Segment], low: usize, length: usize) -> Option<usize> {
-    if length == 1 {
+    if length <= 1 {
         return Some(0);
     }
     let segment = segments.iter().find(|s| s.low <= low && low < s.high())?;

@@ -132,7 +132,12 @@ impl Memory<'_> {
                         l.loads.iter().zip(&at).map(|(v, at)| held(l.dtype, self.get(v, at[point]))).collect();
                     let value = Self::code(&l.code, l.dtype, &loads);
                     for (k, store) in l.stores.iter().enumerate() {
-                        let (position, x) = (to[k][point], value(store.value));
+                        // A load that is stored as it is may be read as late as this.
+                        let x = match store.value {
+                            Operand::Load(n) => held(l.dtype, self.get(&l.loads[n as usize], at[n as usize][point])),
+                            operand => value(operand),
+                        };
+                        let position = to[k][point];
                         match store.reduction {
                             None => self.put(&store.to, position, x),
                             Some(reduction) => {

@@ -288,7 +288,24 @@ fn what_no_output_needs_is_not_planned() {
     let y = tape.exp(x).unwrap();
     tape.sin(y).unwrap();
     assert_eq!(plan(&tape, &[y]).flops(), 4.0);
-    assert_eq!(names(&plan(&tape, &[x])), [""; 0]);
+    let plan = plan(&tape, &[x]);
+    assert_eq!((names(&plan), plan.inputs(), plan.peak_bytes()), (vec![], &[x][..], 32));
+}
+
+#[test]
+fn values_without_elements_are_planned() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[0, 3], F);
+    let one = tape.constant(1.0, &[0], F);
+    assert_eq!(plan(&tape, &[x, one]).peak_bytes(), 0);
+}
+
+#[test]
+fn values_beyond_addressing_are_errors() {
+    let mut tape = Tape::new();
+    let x = tape.constant(1.0, &[1 << 61], F);
+    let error = Plan::new(&tape, &Request::outputs(&[x])).unwrap_err();
+    assert!(matches!(error, Error::Memory { .. }), "{error}");
 }
 
 #[test]
