@@ -316,6 +316,35 @@ fn a_loop_may_overwrite_what_it_loads() {
 }
 
 #[test]
+fn two_buffers_may_be_exchanged_and_summed_in_one_loop() {
+    let mut bench = Bench::new();
+    let mut random = Random::new(9);
+    let (first, second) = (random.reals(3000), random.reals(3000));
+    let x = bench.input(first.clone(), DType::F64);
+    let y = bench.input(second.clone(), DType::F64);
+    let total = bench.output(1, DType::F64);
+    let (x_view, y_view) = (dense(x, &[3000], DType::F64), dense(y, &[3000], DType::F64));
+    bench.step(Action::Loop(Loop {
+        shape: vec![3000],
+        dtype: DType::F64,
+        loads: vec![x_view.clone(), y_view.clone()],
+        code: Vec::new(),
+        stores: vec![
+            Store { value: Operand::Load(1), to: x_view, reduction: None },
+            Store { value: Operand::Load(0), to: y_view, reduction: None },
+            Store {
+                value: Operand::Load(0),
+                to: View { shape: vec![3000], strides: vec![0], ..dense(total, &[1], DType::F64) },
+                reduction: Some(Reduction::Sum),
+            },
+        ],
+    }));
+    assert_eq!(bench.values(x), second);
+    assert_eq!(bench.values(y), first);
+    assert_close(&bench.values(total), &[first.iter().sum()], 1e-12, "sum of the old values");
+}
+
+#[test]
 fn loads_and_stores_convert_between_types() {
     let mut bench = Bench::new();
     let labels = bench.input((0..700).map(f64::from).collect(), DType::U32);

@@ -183,6 +183,28 @@ fn an_epilogue_works_on_symmetric_products() {
 }
 
 #[test]
+fn an_epilogue_may_overwrite_the_product_and_store_it_elsewhere() {
+    let mut bench = Bench::new();
+    let a = bench.input(Random::new(1).reals(40 * 30), DType::F64);
+    let b = bench.input(Random::new(2).reals(30 * 20), DType::F64);
+    let (out, copy) = (bench.output(800, DType::F64), bench.output(800, DType::F64));
+    let view = |id| dense(id, &[1, 40, 20], DType::F64);
+    bench.step(Action::Product(Product {
+        a: dense(a, &[1, 40, 30], DType::F64),
+        b: dense(b, &[1, 30, 20], DType::F64),
+        out: view(out),
+        accumulate: false,
+        epilogue: Some(Epilogue {
+            loads: Vec::new(),
+            code: vec![Instruction::Unary(Unary::Square, Operand::Load(0))],
+            stores: vec![(Operand::Register(0), view(out)), (Operand::Load(0), view(copy))],
+        }),
+    }));
+    let right: Vec<f64> = bench.values(copy).iter().map(|x| x * x).collect();
+    assert_eq!(bench.values(out), right);
+}
+
+#[test]
 fn a_product_onto_its_operand_is_refused() {
     let mut bench = Bench::new();
     let x = bench.input(vec![1.0; 9], DType::F64);

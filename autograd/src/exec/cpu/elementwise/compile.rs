@@ -140,9 +140,13 @@ where
     for (view, entry) in loads.iter().enumerate() {
         let pattern = full(view);
         let keeps = layout.piece.strides[view] == 0;
+        // A load that is stored as it is must be copied first where another store may overwrite it.
+        let endangered = shares
+            && stores.iter().any(|(value, ..)| *value == Operand::Load(view as u32))
+            && stores.iter().any(|(_, store, _)| store.whole.overlaps(&entry.whole));
         let (mode, source) = if pattern.is_uniform() {
             (Mode::Uniform, Source::Uniform(view))
-        } else if entry.window.dtype == T::DTYPE && pattern.is_contiguous(layout.rows) {
+        } else if entry.window.dtype == T::DTYPE && pattern.is_contiguous(layout.rows) && !endangered {
             (Mode::Direct, Source::View(view))
         } else if let Some(target) = taken_by(Operand::Load(view as u32)).filter(|_| !keeps) {
             (Mode::Gather(Tile::View(target)), Source::View(target))
