@@ -85,7 +85,8 @@ impl Posterior {
         let columns = self.columns();
         let noise_std = if self.model.likelihood == LikelihoodKind::Gaussian {
             for row in outputs.chunks_mut(columns) {
-                for ((value, mean), std) in row.iter_mut().zip(&self.standardiser.y_mean).zip(&self.standardiser.y_std) {
+                for ((value, mean), std) in row.iter_mut().zip(&self.standardiser.y_mean).zip(&self.standardiser.y_std)
+                {
                     *value = *value * std + mean;
                 }
             }

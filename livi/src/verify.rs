@@ -15,8 +15,8 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Weights of a sampler up to which its true entropy is bracketed as well: the toy sampler has 17,535.
-const SMALL_SAMPLER: usize = 50_000;
+/// Weights m of the network up to which the true entropy is bracketed as well. The toy network has 105; with many more the bracket says nothing.
+const SMALL_NETWORK: usize = 200;
 /// Draws of theta for that bracket.
 const DRAWS: usize = 200;
 /// Mixture components for that bracket.
@@ -92,7 +92,7 @@ pub struct Verification {
     /// Singular values of J at each latent, from the largest to the smallest, d of them.
     #[serde(skip)]
     pub singular_values: Vec<Vec<f64>>,
-    /// Bracket of the true entropy of q, for small samplers.
+    /// Bracket of the true entropy of q, for small networks.
     #[serde(skip)]
     pub true_entropy: Option<EntropyBracket>,
 }
@@ -125,7 +125,7 @@ impl Verification {
 /// deterministic bounds beside them, and checks every claim.
 ///
 /// The exact value, always the first row, and the spectrum are computed in f64 whatever `dtype` the methods run in (from weights rounded to that
-/// type). For samplers of at most 50,000 weights the true entropy of q is bracketed as well.
+/// type). For networks of at most 200 weights the true entropy of q is bracketed as well.
 ///
 /// # Errors
 /// [`Error::Argument`] for latents whose number is no positive multiple of d or that are not finite, weights that do not fit the sampler, a sigma that is not positive and
@@ -191,8 +191,7 @@ pub fn verify(
         row.gap = row.value - reference;
         row.holds = holds(row, reference, rounding);
     }
-    let weights: usize = parameters.iter().map(Vec::len).sum();
-    let true_entropy = match weights <= SMALL_SAMPLER {
+    let true_entropy = match m <= SMALL_NETWORK {
         true => entropy_bracket(sampler, &parameters, sigma, DRAWS, &[COMPONENTS], seed)?.pop(),
         false => None,
     };

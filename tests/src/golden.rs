@@ -96,7 +96,8 @@ impl Case {
         let size = |key: &str| json[key].as_u64().expect("a size") as usize;
         match self.kind() {
             "mlp" => Box::new(
-                MlpSampler::new(size("d"), &Self::list(&json["hidden"]), size("m"), activation).expect("a valid sampler"),
+                MlpSampler::new(size("d"), &Self::list(&json["hidden"]), size("m"), activation)
+                    .expect("a valid sampler"),
             ),
             "mm" => Box::new(
                 MatMulSampler::new(
@@ -221,7 +222,8 @@ pub fn tolerance(dtype: DType) -> Tolerance {
 pub fn relative_error(got: &[f64], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len(), "lengths differ");
     let scale = want.iter().fold(0.0_f64, |a, w| a.max(w.abs()));
-    let error = got.iter().zip(want).fold(0.0_f64, |a, (g, w)| if g.is_nan() { f64::INFINITY } else { a.max((g - w).abs()) });
+    let error =
+        got.iter().zip(want).fold(0.0_f64, |a, (g, w)| if g.is_nan() { f64::INFINITY } else { a.max((g - w).abs()) });
     if error == 0.0 { 0.0 } else { error / scale.max(1e-300) }
 }
 
@@ -247,7 +249,13 @@ impl Checks {
     /// Number of comparisons and the worst error as a part of its tolerance; panics if any missed or nothing was compared.
     pub fn finish(self, name: &str) -> (usize, f64) {
         assert!(self.count > 0, "{name}: nothing was compared");
-        assert!(self.failures.is_empty(), "{name}: {} of {} miss:\n{}", self.failures.len(), self.count, self.failures.join("\n"));
+        assert!(
+            self.failures.is_empty(),
+            "{name}: {} of {} miss:\n{}",
+            self.failures.len(),
+            self.count,
+            self.failures.join("\n")
+        );
         (self.count, self.worst)
     }
 }

@@ -170,8 +170,7 @@ fn check_entropy(case: &Case, dtype: DType, s: usize, sigma: f64, checks: &mut C
     let through_value = t.grad(mean, &wanted)?;
     let scaled = t.scale(exact.surrogate, 1.0 / batch)?;
     let through_surrogate = t.grad(scaled, &wanted)?;
-    let outputs: Vec<Var> =
-        [exact.half_log_det].into_iter().chain(through_value).chain(through_surrogate).collect();
+    let outputs: Vec<Var> = [exact.half_log_det].into_iter().chain(through_value).chain(through_surrogate).collect();
     let got = run(t, &inputs.all(), &outputs);
     let split = row(&case.values("entropy_split_half"), s, batch as usize);
     checks.close(&format!("entropy_split_half {sigma}"), &got[0], &split, allowed.values);
@@ -190,7 +189,14 @@ fn check_entropy(case: &Case, dtype: DType, s: usize, sigma: f64, checks: &mut C
 }
 
 /// The one-singular-value bounds, and the gradient of the lower one from the smallest singular vectors.
-fn check_bounds(case: &Case, dtype: DType, s: usize, sigma: f64, singular: &[f64], checks: &mut Checks) -> livi::Result<()> {
+fn check_bounds(
+    case: &Case,
+    dtype: DType,
+    s: usize,
+    sigma: f64,
+    singular: &[f64],
+    checks: &mut Checks,
+) -> livi::Result<()> {
     let allowed = tolerance(dtype);
     let (mut tape, inputs, recorded) = fresh(case, dtype)?;
     let t = &mut tape;
@@ -257,7 +263,8 @@ fn check_network(case: &Case, dtype: DType, checks: &mut Checks) {
 fn record_network(case: &Case, dtype: DType, checks: &mut Checks) -> livi::Result<()> {
     let allowed = tolerance(dtype);
     let args = case.json["args"].as_array().expect("arguments");
-    let widths: Vec<usize> = args[0].as_array().expect("widths").iter().map(|w| w.as_u64().expect("a width") as usize).collect();
+    let widths: Vec<usize> =
+        args[0].as_array().expect("widths").iter().map(|w| w.as_u64().expect("a width") as usize).collect();
     let network = Mlp::new(&widths, Case::activation(&args[1]))?;
     for (entry, want) in network.layout().entries().iter().zip(case.json["layout"].as_array().expect("a layout")) {
         assert_eq!(entry.name, want["name"].as_str().unwrap_or_default(), "{}: layout", case.name);

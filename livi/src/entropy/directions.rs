@@ -55,11 +55,8 @@ impl Directions {
     pub fn compute(&self, machine: &mut Machine, latents: &[f64], sigma: f64, seed: u64) -> Result<Found> {
         let (d, m) = (self.jacobian.cols(), self.jacobian.outputs());
         let samples = latents.len() / d;
-        let mut found = Found {
-            half_log_det: 0.0,
-            u: vec![0.0; self.count * samples * m],
-            v: vec![0.0; self.count * samples * d],
-        };
+        let mut found =
+            Found { half_log_det: 0.0, u: vec![0.0; self.count * samples * m], v: vec![0.0; self.count * samples * d] };
         let mut generator = StdRng::seed_from_u64(seed);
         self.jacobian.fold(machine)?;
         for (s, latent) in latents.chunks_exact(d).enumerate() {

@@ -39,7 +39,9 @@ pub(super) fn estimate<T: Real + Element>(
     estimate.standard_error = report.standard_error;
     if let Some(mut solves) = report.solves {
         for k in 0..count {
-            if solves.residuals[k] > settings.tolerance && settings.iterations > 0 {
+            // A residual that the Krylov coefficients do not predict is rounding of w: more iterations would not mend it.
+            let unsolved = solves.residuals[k].min(solves.predicted_residuals[k]) > settings.tolerance;
+            if unsolved && settings.iterations > 0 {
                 let solution = &mut solves.solutions[k * d..(k + 1) * d];
                 solves.residuals[k] =
                     improve(map, sigma, settings, &probes[k * d..(k + 1) * d], solution, solves.residuals[k])?;

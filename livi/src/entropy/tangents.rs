@@ -13,11 +13,7 @@ pub fn hidden_tangents(tape: &mut Tape, recorded: &Recorded) -> Result<Vec<Var>>
     let d = tape.shape(recorded.latents)[1];
     let shape: Vec<usize> = std::iter::once(d).chain(tape.shape(recorded.entry).iter().copied()).collect();
     let basis = tape.broadcast_to(recorded.entry_basis, &shape)?;
-    let outputs: Vec<Var> = linear
-        .outputs
-        .iter()
-        .zip(&hidden)
-        .map(|(tangent, &h)| tangent.unwrap_or_else(|| tape.zeros_like(h)))
-        .collect();
+    let outputs: Vec<Var> =
+        linear.outputs.iter().zip(&hidden).map(|(tangent, &h)| tangent.unwrap_or_else(|| tape.zeros_like(h))).collect();
     Ok(tape.batch(&outputs, &[(linear.inputs[0], basis)])?)
 }

@@ -78,7 +78,11 @@ impl CorrelatedSampler {
         let end = trunk.last().copied().unwrap_or([0, 0]);
         let rows = rows_by_share(end[0], parts).ok_or_else(|| Error::Argument {
             name: "sampler.trunk".into(),
-            problem: format!("the last trunk layer has {} rows; at least {} are needed, one a head", end[0], parts.len()),
+            problem: format!(
+                "the last trunk layer has {} rows; at least {} are needed, one a head",
+                end[0],
+                parts.len()
+            ),
         })?;
         let heads: Vec<Head> = rows
             .iter()

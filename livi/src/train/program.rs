@@ -1,12 +1,12 @@
 //! The training program: one tape with the objective, its gradient and the optimiser, and where its buffers are.
 
 use super::optimiser::{Adam, Corrections};
+use crate::Result;
 use crate::config::{Config, Dtype, EntropyMethod, LikelihoodKind};
 use crate::entropy::{Constants, record_exact, record_surrogate};
 use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use crate::model::Model;
 use crate::sampler::Parameter;
-use crate::Result;
 use autograd::{DType, Distribution, Options, Plan, Request, Tape, Var};
 
 /// Sizes of the data a program is recorded for.
@@ -125,8 +125,11 @@ impl Program {
         wanted.extend(learned);
         let mut gradients = t.grad(loss, &wanted)?;
         let noise_gradient = learned.and_then(|_| gradients.pop());
-        let flat: Vec<Var> =
-            gradients.iter().zip(&specification).map(|(&g, p)| t.reshape(g, &[size(p)])).collect::<autograd::Result<_>>()?;
+        let flat: Vec<Var> = gradients
+            .iter()
+            .zip(&specification)
+            .map(|(&g, p)| t.reshape(g, &[size(p)]))
+            .collect::<autograd::Result<_>>()?;
         let gradient = t.concat(&flat, 0)?;
         let square = t.square(gradient)?;
         let mut square_norm = t.sum_all(square)?;

@@ -27,7 +27,8 @@ pub fn outputs(kind: LikelihoodKind, tables: &[&Table]) -> Result<usize> {
     let mut classes = 2;
     for table in tables {
         if table.outputs != 1 {
-            let problem = format!("{} target columns; a softmax likelihood takes one column of class labels", table.outputs);
+            let problem =
+                format!("{} target columns; a softmax likelihood takes one column of class labels", table.outputs);
             return Err(Error::Argument { name: "targets".into(), problem });
         }
         for (row, &label) in table.y.iter().enumerate() {

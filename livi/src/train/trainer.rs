@@ -78,8 +78,10 @@ impl Trainer {
     /// Sizes that do not fit together; more memory needed than `memory_limit` bytes.
     pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory_limit: Option<usize>) -> Result<Self> {
         let kind = config.likelihood.kind;
-        let tables: Vec<_> =
-            [Some(&dataset.training), dataset.validation.as_ref(), dataset.test.as_ref()].into_iter().flatten().collect();
+        let tables: Vec<_> = [Some(&dataset.training), dataset.validation.as_ref(), dataset.test.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
         let columns = outputs(kind, &tables)?;
         let model = Model::new(config, dataset.training.inputs, columns)?;
         let training = encode(kind, &dataset.training, &dataset.standardiser, columns)?;
@@ -246,7 +248,9 @@ impl Trainer {
     /// Those of prediction.
     pub fn evaluate(&mut self) -> Result<Option<(f64, bool)>> {
         let Some(validation) = self.validation.take() else { return Ok(None) };
-        let score = self.refresh().and_then(|()| validation_score(&self.posterior, &validation, self.config.seed ^ VALIDATION_STREAM));
+        let score = self
+            .refresh()
+            .and_then(|()| validation_score(&self.posterior, &validation, self.config.seed ^ VALIDATION_STREAM));
         self.validation = Some(validation);
         let score = score?;
         let patience = self.config.training.early_stopping.patience_evaluations;
