@@ -5,7 +5,7 @@ use super::interpret::{Order, run};
 use super::naive::{Values, evaluate};
 use crate::plan::step::Place;
 use crate::plan::{Options, Plan, Request};
-use crate::{DType, Var};
+use crate::{DType, Tape, Var};
 
 const PARANOID: Options = Options { memory_limit: None, paranoid: true };
 
@@ -56,6 +56,54 @@ fn a_plan_computes_what_its_tape_says() {
                     assert_close(seed, &what, found, &truth[var], 1e-9);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn all_values_of_a_program_can_be_outputs_at_once() {
+    for seed in 40000..40200 {
+        let program = Program::new(seed, 24, DType::F64);
+        let outputs: Vec<Var> = program.reals.iter().copied().filter(|v| !program.inputs.contains(v)).collect();
+        let truth = evaluate(&program.tape, &outputs, &program.values);
+        let plan = Plan::new(&program.tape, &Request::outputs(&outputs)).unwrap();
+        for order in [Order::Forward, Order::Backward] {
+            let found = results(&plan, &program.values, &outputs, &[], order);
+            for (found, var) in found.iter().zip(&outputs) {
+                assert_close(seed, &format!("{var:?}, {order:?}\n{plan}"), found, &truth[var], 1e-9);
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_of_derivatives_of_solutions_are_planned_right() {
+    let (n, k) = (3, 2);
+    let mut tape = Tape::new();
+    let (a, b) = (tape.input(&[2, n, n], DType::F64), tape.input(&[2, n, k], DType::F64));
+    let solution = tape.solve_spd(a, b).unwrap();
+    let sine = tape.sin(solution).unwrap();
+    let value = tape.sum_all(sine).unwrap();
+    let gradient = tape.grad(value, &[a, b]).unwrap();
+    let all = [value, gradient[0], gradient[1], solution];
+    let (many_a, many_b) = (tape.input(&[3, 2, n, n], DType::F64), tape.input(&[3, 2, n, k], DType::F64));
+    let spd = |matrix: usize| {
+        let noise = move |i: usize, j: usize| ((matrix * 7 + i * j + i + j) as f64).sin();
+        (0..n * n).map(move |p| noise(p / n, p % n) + if p / n == p % n { 4.0 } else { 0.0 })
+    };
+    let values = Values::from([
+        (a, (0..2).flat_map(spd).collect()),
+        (b, (0..2 * n * k).map(|p| (p as f64).cos()).collect()),
+        (many_a, (2..8).flat_map(spd).collect()),
+        (many_b, (0..6 * n * k).map(|p| (p as f64 + 0.5).cos()).collect()),
+    ]);
+    for pairs in [vec![(a, many_a)], vec![(b, many_b)], vec![(a, many_a), (b, many_b)]] {
+        let batched = tape.batch(&all, &pairs).unwrap();
+        let truth = evaluate(&tape, &batched, &values);
+        let plan = Plan::new(&tape, &Request::outputs(&batched)).unwrap();
+        let after = run(&plan, &values, Order::Forward);
+        for var in &batched {
+            assert_close(0, &format!("{var:?} with {pairs:?}\n{plan}"), &after[var], &truth[var], 1e-12);
         }
     }
 }
