@@ -1,1 +1,37 @@
 //! Shared pieces of the benchmarks.
+
+use std::time::Instant;
+
+/// Times of repeated runs, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// The middle of all repeats.
+    pub median: f64,
+    /// The quickest repeat.
+    pub least: f64,
+    /// Number of repeats.
+    pub repeats: usize,
+}
+
+/// Warms up, then times `run` for at least 15 repeats of at least three milliseconds each, ending after about `budget` seconds.
+///
+/// # Errors
+/// The first error of a run.
+pub fn time<E>(budget: f64, mut run: impl FnMut() -> Result<(), E>) -> Result<Timing, E> {
+    let begin = Instant::now();
+    run()?;
+    run()?;
+    let once = begin.elapsed().as_secs_f64() / 2.0;
+    let count = (0.003 / once).ceil().clamp(1.0, 1000.0) as usize;
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while times.len() < 15 || (begin.elapsed().as_secs_f64() < budget && times.len() < 200) {
+        let start = Instant::now();
+        for _ in 0..count {
+            run()?;
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3 / count as f64);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(Timing { median: times[times.len() / 2], least: times[0], repeats: times.len() })
+}

@@ -61,6 +61,7 @@ pub struct Trainer {
     program: Program,
     machine: Machine,
     step_plan: PlanId,
+    flops: f64,
     directions: Option<(PlanId, Directions)>,
     batches: Batches,
     index: Vec<u32>,
@@ -91,7 +92,9 @@ impl Trainer {
         let shape = DataShape { rows: training.rows, inputs: dataset.training.inputs, outputs: columns, batch };
         let mut program = Program::record(config, &model, shape)?;
         let mut machine = Machine::cpu(threads)?;
-        let step_plan = machine.load(program.plan(memory_limit)?)?;
+        let step_plan = program.plan(memory_limit)?;
+        let flops = step_plan.flops();
+        let step_plan = machine.load(step_plan)?;
         let directions = match method_of(config.entropy.method) {
             Method::Exact => None,
             method => {
@@ -128,6 +131,7 @@ impl Trainer {
             program,
             machine,
             step_plan,
+            flops,
             directions,
             step: 0,
             validation,
@@ -144,6 +148,11 @@ impl Trainer {
     /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.total
+    }
+
+    /// Floating-point operations of the training plan, one step, as planned.
+    pub fn step_flops(&self) -> f64 {
+        self.flops
     }
 
     /// Bytes that running needs at its peak, as the plans announced them.
