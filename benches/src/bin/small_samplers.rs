@@ -44,7 +44,9 @@ fn print(json: bool, job: &str, sizes: &str, threads: usize, timing: Timing, flo
         });
         println!("{record}");
     } else {
-        println!("{job:24} {sizes:42} median {median:8.3} ms  min {least:8.3}  n={repeats:<3} threads {threads}  {rate:6.1} GFLOP/s");
+        println!(
+            "{job:24} {sizes:42} median {median:8.3} ms  min {least:8.3}  n={repeats:<3} threads {threads}  {rate:6.1} GFLOP/s"
+        );
     }
 }
 

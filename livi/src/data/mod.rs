@@ -12,7 +12,7 @@ mod table;
 pub mod toy;
 pub mod uci;
 
-pub use load::{Dataset, load};
 pub(crate) use load::uci_folder;
+pub use load::{Dataset, load};
 pub use standardiser::Standardiser;
 pub use table::{Table, split_rows};

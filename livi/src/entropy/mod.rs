@@ -19,8 +19,8 @@ mod smallest;
 mod spectrum;
 mod tangents;
 
-pub(crate) use estimate::check_sigma;
 pub use directions::{Directions, Found};
+pub(crate) use estimate::check_sigma;
 pub use estimate::{Direction, Estimate, Settings, combine, estimate, record_surrogate};
 pub use exact::{ExactEntropy, record_exact};
 pub use jacobian::{Jacobian, JacobianMap, JacobianPrograms};

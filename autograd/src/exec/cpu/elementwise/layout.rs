@@ -171,16 +171,18 @@ impl Layout {
     }
 }
 
-/// Arranges axes for views that run across the loop's order (transposes), so that a tile takes some steps of both directions and whole cache lines
-/// of either side are used.
+/// Arranges axes for views that run across the loop's order (transposes) in steps that fall onto few sets of a cache: a tile then takes some steps of
+/// both directions and uses whole cache lines of either side before they are evicted. With other steps the lines survive anyway.
 fn squared(mut axes: Vec<Axis>) -> Vec<Axis> {
     const SIDE: std::ops::RangeInclusive<usize> = 16..=64;
+    const CONFLICT: usize = 128;
     let Some(last) = axes.pop() else { return axes };
     let across = (0..axes.len()).find(|&k| {
         let views = axes[k].strides.iter().zip(&last.strides);
-        axes[k].length >= 8 && views.into_iter().any(|(&along, &inner)| along == 1 && inner > 1)
+        axes[k].length >= 8
+            && views.into_iter().any(|(&along, &inner)| along == 1 && inner > 1 && inner.is_multiple_of(CONFLICT))
     });
-    let side = SIDE.rev().find(|side| last.length.is_multiple_of(*side));
+    let side = SIDE.into_iter().find(|side| last.length.is_multiple_of(*side));
     match (across, side) {
         (Some(across), Some(side)) if last.length > side => {
             let across = axes.remove(across);
