@@ -1,0 +1,14 @@
+//! The matrix-free entropy methods against dense linear algebra, closed forms and finite differences.
+
+#[path = "entropy/cases.rs"]
+mod cases;
+#[path = "entropy/estimates.rs"]
+mod estimates;
+#[path = "entropy/gradients.rs"]
+mod gradients;
+#[path = "entropy/jacobian.rs"]
+mod jacobian;
+#[path = "entropy/true_entropy.rs"]
+mod true_entropy;
+#[path = "entropy/verification.rs"]
+mod verification;

@@ -1,0 +1,139 @@
+//! `verify` on samplers of every kind.
+
+use crate::cases::{Case, half_log_det, large, singular_values, small, uniform};
+use autograd::DType;
+use livi::Result;
+use livi::entropy::{Constants, Method, Settings};
+use livi::verify::{Verification, verify};
+
+fn run(case: &Case, latents: usize, sigma: f64, dtype: DType) -> Result<Verification> {
+    let latents = uniform(latents * case.d(), 3);
+    let settings = Settings::default();
+    verify(case.sampler.as_ref(), &case.parameters, &latents, sigma, &Method::ALL, &settings, dtype, 1)
+}
+
+#[test]
+fn every_claim_holds_on_small_samplers() {
+    for case in &small() {
+        for sigma in [1e-3, 0.05, 1.0] {
+            for dtype in [DType::F64, DType::F32] {
+                let found = run(case, 3, sigma, dtype).unwrap();
+                assert!(found.violations().is_empty(), "{} {dtype}:\n{found}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_claim_holds_on_samplers_of_up_to_400_latents() {
+    for case in &large() {
+        for (sigma, dtype) in [(1e-2, DType::F64), (0.1, DType::F32)] {
+            let found = run(case, 1, sigma, dtype).unwrap();
+            assert!(found.violations().is_empty(), "{} {dtype}:\n{found}", case.name);
+        }
+    }
+}
+
+#[test]
+fn the_exact_row_and_the_spectrum_are_means_over_dense_truth() {
+    for case in &small() {
+        let found = run(case, 2, 0.1, DType::F64).unwrap();
+        let latents = uniform(2 * case.d(), 3);
+        let mut mean = Constants::new(case.m(), case.d(), 0.1).total();
+        for (z, spectrum) in latents.chunks_exact(case.d()).zip(&found.singular_values) {
+            let values = singular_values(case.sampler.as_ref(), &case.parameters, z);
+            mean += 0.5 * half_log_det(&values, 0.1);
+            let defect = values.iter().zip(spectrum).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(defect < 1e-12 && spectrum.len() == case.d(), "{}", case.name);
+        }
+        assert!((found.exact() - mean).abs() < 1e-9, "{}: {} {mean}", case.name, found.exact());
+        assert_eq!((found.m, found.d, found.latents), (case.m(), case.d(), 2));
+    }
+}
+
+#[test]
+fn serialised_it_has_exactly_the_documented_fields() {
+    let found = run(&small()[1], 1, 0.1, DType::F64).unwrap();
+    let json = serde_json::to_value(&found).unwrap();
+    let keys = |value: &serde_json::Value| {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys.join(" ")
+    };
+    assert_eq!(keys(&json), "constants d latents m methods sigma");
+    let names: Vec<&str> =
+        json["methods"].as_array().unwrap().iter().map(|row| row["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["exact", "smallest", "largest", "slq", "paper", "interlacing", "frobenius"]);
+    for row in json["methods"].as_array().unwrap() {
+        assert_eq!(keys(row), "lower method products residual seconds standard_error upper value");
+        assert!(row["value"].is_f64());
+    }
+    assert_eq!(json["methods"][0]["value"].as_f64().unwrap(), found.exact());
+}
+
+#[test]
+fn only_the_methods_asked_for_are_run_and_the_exact_one_always() {
+    let case = &small()[1];
+    let settings = Settings::default();
+    let methods = [Method::Paper, Method::Smallest];
+    let found =
+        verify(case.sampler.as_ref(), &case.parameters, &case.latent, 0.1, &methods, &settings, DType::F64, 1).unwrap();
+    let names: Vec<&str> = found.methods.iter().map(|row| row.method).collect();
+    assert_eq!(names, ["exact", "paper", "smallest", "interlacing", "frobenius"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_values_whatever_methods_run_beside() {
+    let case = &small()[6];
+    let settings = Settings { probes: 3, ..Settings::default() };
+    let value = |methods: &[Method]| {
+        let found =
+            verify(case.sampler.as_ref(), &case.parameters, &case.latent, 0.1, methods, &settings, DType::F64, 1);
+        found.unwrap().methods.iter().find(|row| row.method == "slq").unwrap().value
+    };
+    assert_eq!(value(&[Method::Slq]), value(&Method::ALL));
+}
+
+#[test]
+fn the_true_entropy_is_bracketed_for_small_networks_and_agrees_with_the_linearisation_of_an_affine_one() {
+    let cases = small();
+    let affine = cases.iter().find(|case| case.name == "affine").unwrap();
+    let found = run(affine, 1, 0.5, DType::F64).unwrap();
+    let (lower, upper) = found.true_entropy.unwrap().widened(3.0);
+    assert!(lower <= found.exact() && found.exact() <= upper, "{lower} {} {upper}", found.exact());
+    let big = run(&large()[1], 1, 0.5, DType::F64).unwrap();
+    assert_eq!(big.true_entropy, None);
+}
+
+#[test]
+fn a_claim_that_fails_is_named_with_both_numbers_in_sentence_and_table() {
+    let mut found = run(&small()[1], 1, 0.1, DType::F64).unwrap();
+    let exact = found.exact();
+    let row = found.methods.iter_mut().find(|row| row.method == "smallest").unwrap();
+    row.value = exact + 1.0;
+    row.holds = false;
+    let violations = found.violations();
+    assert_eq!(violations, [format!("smallest: the lower bound {} lies above the exact {exact}", exact + 1.0)]);
+    assert!(found.to_string().contains("VIOLATED: smallest: the lower bound"));
+}
+
+#[test]
+fn bad_input_is_refused_by_name_with_exit_code_2() {
+    let case = &small()[1];
+    let sampler = case.sampler.as_ref();
+    let settings = Settings::default();
+    let refused = |parameters: &[Vec<f64>], latents: &[f64], sigma: f64, dtype: DType| {
+        let error = verify(sampler, parameters, latents, sigma, &Method::ALL, &settings, dtype, 1).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    };
+    assert!(refused(&case.parameters, &case.latent, 0.0, DType::F64).starts_with("sigma: "));
+    assert!(refused(&case.parameters, &[], 0.1, DType::F64).starts_with("latents: 0 numbers"));
+    assert!(refused(&case.parameters, &[0.0; 7], 0.1, DType::F64).starts_with("latents: 7 numbers"));
+    assert!(refused(&case.parameters, &[f64::NAN; 6], 0.1, DType::F64).starts_with("latents: "));
+    assert!(refused(&case.parameters, &case.latent, 0.1, DType::U32).starts_with("dtype: "));
+    assert!(refused(&case.parameters[1..], &case.latent, 0.1, DType::F64).starts_with("sampler weights: "));
+    let mut broken = case.parameters.clone();
+    broken[0][3] = f64::INFINITY;
+    assert!(refused(&broken, &case.latent, 0.1, DType::F64).starts_with("layers.0.weight: number 3 is inf"));
+}
