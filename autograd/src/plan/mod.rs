@@ -39,6 +39,7 @@ pub struct Request<'a> {
     /// Interior variables whose values already lie in persistent buffers (residuals of an earlier plan): nothing before them is computed.
     pub given: &'a [Var],
     /// Input variables and the values that take their place when the plan has run. All right-hand sides see the old values.
+    /// An output that is an updated input is the same buffer, hence holds the new value.
     pub updates: &'a [(Var, Var)],
     /// Options.
     pub options: Options,
@@ -124,7 +125,9 @@ impl Plan {
             arena_bytes,
             persistent_bytes: 0,
         };
-        plan.make_buffers(tape, &placed.storages, &slots, &offsets);
+        plan.make_buffers(&placed.storages, &slots, &offsets);
+        plan.hold_unused(tape, &updated);
+        plan.persistent_bytes = plan.count_persistent_bytes();
         plan.names = plan.persistent().map(|var| (var, tape.name(var))).collect();
         match request.options.memory_limit {
             Some(limit) if plan.peak_bytes() > limit => Err(Error::Memory {
@@ -137,7 +140,7 @@ impl Plan {
     }
 
     /// Numbers the storages that steps use, gives them their places and the steps their numbers.
-    fn make_buffers(&mut self, tape: &Tape, storages: &[place::Storage], slots: &[liveness::Slot], offsets: &[usize]) {
+    fn make_buffers(&mut self, storages: &[place::Storage], slots: &[liveness::Slot], offsets: &[usize]) {
         let mut offset_of = vec![0; storages.len()];
         for (slot, &offset) in slots.iter().zip(offsets) {
             for &storage in &slot.storages {
@@ -168,20 +171,24 @@ impl Plan {
                 Some(step::View { buffer, ..view.clone() })
             });
         }
-        // Outputs that are inputs or given values need no step.
-        let held: HashSet<Var> = self.persistent().collect();
-        for &var in self.outputs.iter().filter(|var| !held.contains(var)) {
-            let (dtype, elements) = (tape.dtype(var), tape.elements(var));
-            self.buffers.push(Buffer { dtype, elements, place: Place::Persistent(var) });
-            read.insert(var);
-        }
-        self.persistent_bytes = self
-            .buffers
-            .iter()
-            .filter(|b| matches!(b.place, Place::Persistent(_)))
-            .map(|b| b.elements * b.dtype.size())
-            .fold(0, usize::saturating_add);
         self.inputs = self.persistent().filter(|var| read.contains(var)).collect();
+    }
+
+    /// Buffers for what no step touches: outputs that are inputs or given values, and inputs that are updated by themselves.
+    fn hold_unused(&mut self, tape: &Tape, updated: &[Var]) {
+        let mut held: HashSet<Var> = self.persistent().collect();
+        for &var in self.outputs.iter().chain(updated) {
+            if held.insert(var) {
+                let (dtype, elements) = (tape.dtype(var), tape.elements(var));
+                self.buffers.push(Buffer { dtype, elements, place: Place::Persistent(var) });
+                self.inputs.push(var);
+            }
+        }
+    }
+
+    fn count_persistent_bytes(&self) -> usize {
+        let persistent = self.buffers.iter().filter(|b| matches!(b.place, Place::Persistent(_)));
+        persistent.map(|b| b.elements * b.dtype.size()).fold(0, usize::saturating_add)
     }
 
     fn persistent(&self) -> impl Iterator<Item = Var> {

@@ -233,6 +233,14 @@ fn updates_that_exchange_two_inputs_see_the_old_values() {
 }
 
 #[test]
+fn an_input_updated_by_itself_keeps_its_value() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[2], F);
+    let plan = Plan::new(&tape, &Request { updates: &[(x, x)], ..Request::default() }).unwrap();
+    assert_eq!((plan.steps().len(), plan.inputs(), plan.persistent_bytes()), (0, &[x][..], 16));
+}
+
+#[test]
 fn updates_that_read_each_other_see_the_old_values() {
     let mut tape = Tape::new();
     let (a, b) = (tape.input(&[2, 2], F), tape.input(&[2, 2], F));
