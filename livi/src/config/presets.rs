@@ -40,8 +40,8 @@ const PAPER: Overrides = &[
     ("training.prior_weight", "8.5e-4"),
 ];
 
-/// What all UCI sets have in common. Settings were chosen on validation parts (a tenth of the training rows of a few splits); the final runs
-/// train on all training rows, without early stopping.
+/// What all UCI sets have in common: first settings, from trials on a few splits. The final runs train on all training rows, without early
+/// stopping.
 const UCI: Overrides = &[
     ("data.source", "uci"),
     ("network.hidden", "[50]"),
