@@ -21,6 +21,7 @@ pub mod prior;
 pub mod report;
 pub mod run_folder;
 pub mod sampler;
+pub mod scale;
 pub mod spectral;
 pub mod table;
 pub mod train;

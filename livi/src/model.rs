@@ -3,7 +3,8 @@
 use crate::config::{Config, LikelihoodKind, PriorKind, SamplerKind};
 use crate::network::Mlp;
 use crate::prior::Prior;
-use crate::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Sampler};
+use crate::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around};
+use crate::scale::log_scale_parameter;
 use crate::{Error, Result};
 
 /// Everything that does not change while training.
@@ -16,8 +17,10 @@ pub struct Model {
     pub prior: Prior,
     /// The likelihood's family.
     pub likelihood: LikelihoodKind,
-    /// Standard deviation of the noise on theta.
+    /// Standard deviation of the noise on the sampler's output.
     pub sigma: f64,
+    /// Whether every weight has a learned scale ([`crate::scale`]).
+    pub learned_scales: bool,
 }
 
 impl Model {
@@ -34,7 +37,47 @@ impl Model {
             PriorKind::FanIn => Prior::FanIn { std: config.prior.std },
         };
         let sampler = sampler(config, &network)?;
-        Ok(Self { network, sampler, prior, likelihood: config.likelihood.kind, sigma: config.sampler.sigma })
+        Ok(Self {
+            network,
+            sampler,
+            prior,
+            likelihood: config.likelihood.kind,
+            sigma: config.sampler.sigma,
+            learned_scales: config.sampler.learned_scales,
+        })
+    }
+
+    /// All that is learned about the weights: the sampler's own weights, then the logarithms of the scales where they are learned.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut parameters = self.sampler.parameters();
+        if self.learned_scales {
+            parameters.push(log_scale_parameter(self.sampler.outputs()));
+        }
+        parameters
+    }
+
+    /// Number of elements of all parameters together.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters().iter().map(Parameter::elements).sum()
+    }
+
+    /// Initial values of the parameters in one vector: [`initial_parameters_around`] an ordinary initialisation of the network, all scales 1.
+    pub fn initial(&self, init_scale: f64, seed: u64) -> Vec<f64> {
+        let mut values = initial_parameters_around(&*self.sampler, self.network.layout(), init_scale, seed).concat();
+        values.resize(self.parameter_count(), 0.0);
+        values
+    }
+
+    /// The parameters' vector cut into tensors: the sampler's, and apart from them the logarithms of the scales (none where they are not learned).
+    pub fn tensors(&self, values: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let mut rest = values;
+        let mut tensors = Vec::new();
+        for parameter in self.sampler.parameters() {
+            let (part, after) = rest.split_at(parameter.elements().min(rest.len()));
+            tensors.push(part.to_vec());
+            rest = after;
+        }
+        (tensors, rest.to_vec())
     }
 }
 

@@ -140,7 +140,7 @@ fn curves(folder: &RunFolder, saved: &Saved) -> Result<bool> {
 fn spectrum(folder: &RunFolder, saved: &Saved) -> Result<()> {
     let (config, model) = (&saved.config, &saved.posterior.model);
     let sampler = &*model.sampler;
-    let parameters = split_weights(sampler, &saved.posterior.weights);
+    let (parameters, _) = model.tensors(&saved.posterior.components[0]);
     let latents = standard_normal_latents(sampler, LATENTS, config.seed);
     let (settings, dtype) = (Settings { directions: false, ..Settings::default() }, dtype_of(config.dtype));
     let methods = [Method::Exact, Method::Smallest, Method::Largest];
@@ -168,18 +168,6 @@ fn label(method: &str) -> &str {
         "frobenius" => "frobenius (upper bound)",
         other => other,
     }
-}
-
-/// The sampler's tensors out of the vector of all its weights.
-pub fn split_weights(sampler: &dyn Sampler, weights: &[f64]) -> Vec<Vec<f64>> {
-    let mut rest = weights;
-    let mut parts = Vec::new();
-    for parameter in sampler.parameters() {
-        let (part, after) = rest.split_at(parameter.shape.iter().product::<usize>().min(rest.len()));
-        parts.push(part.to_vec());
-        rest = after;
-    }
-    parts
 }
 
 /// `count` standard normal latents, row-major (count, d).

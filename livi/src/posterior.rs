@@ -4,7 +4,7 @@ use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
 use crate::model::Model;
-use crate::sampler::Parameter;
+use crate::scale::{Scales, record_draw};
 use crate::train::{Encoded, dtype_of, split};
 use autograd::{DType, Distribution, Machine, Plan, PlanId, Request, Tape, Var};
 
@@ -17,8 +17,8 @@ const DRAW: usize = 16;
 pub struct Posterior {
     /// Network, sampler, prior and likelihood.
     pub model: Model,
-    /// All sampler weights in one vector, in the order of the sampler's parameters.
-    pub weights: Vec<f64>,
+    /// Components of the posterior, mixed in equal parts; each is all parameters of the model in one vector.
+    pub components: Vec<Vec<f64>>,
     /// Learned noise standard deviation in units of the standardised targets (1 for a softmax likelihood).
     pub noise_std: f64,
     /// Standardisation of inputs and targets.
@@ -43,34 +43,36 @@ pub struct Predictions {
 }
 
 impl Posterior {
-    /// Draws weight vectors theta = g(z) + sigma eta, row-major (samples, m). The same seed gives the same draws, whatever their number.
+    /// Draws weight vectors, row-major (samples, m): theta = g(z) + sigma eta (times the scales, where they are learned), draw i from
+    /// component i modulo their number. The same seed gives the same draws, whatever their number.
     ///
     /// # Errors
     /// Those of planning and running.
     pub fn draw(&self, samples: usize, seed: u64) -> Result<Vec<f64>> {
         let dtype = dtype_of(self.dtype);
         let sampler = &*self.model.sampler;
-        let specification = sampler.parameters();
         let mut tape = Tape::new();
-        let total = specification.iter().map(|p: &Parameter| p.shape.iter().product::<usize>()).sum();
-        let weights = tape.named_input("weights", &[total], dtype);
-        let parameters = split(&mut tape, weights, &specification)?;
+        let weights = tape.named_input("weights", &[self.model.parameter_count()], dtype);
+        let tensors = split(&mut tape, weights, &self.model.parameters())?;
+        let (parameters, log_scale) = tensors.split_at(sampler.parameters().len());
+        let scales = log_scale.first().map(|&log_scale| Scales::record(&mut tape, log_scale)).transpose()?;
         let latents = tape.noise(Distribution::Normal, &[DRAW, sampler.latents()], dtype)?;
         let eta = tape.noise(Distribution::Normal, &[DRAW, sampler.outputs()], dtype)?;
-        let recorded = sampler.record(&mut tape, &parameters, latents)?;
-        let spread = tape.scale(eta, self.model.sigma)?;
-        let theta = tape.add(recorded.theta, spread)?;
+        let recorded = sampler.record(&mut tape, parameters, latents)?;
+        let theta = record_draw(&mut tape, recorded.theta, eta, self.model.sigma, scales)?;
         let mut machine = Machine::cpu(1)?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
-        machine.write_f64(weights, &self.weights)?;
-        let m = sampler.outputs();
-        let mut drawn = Vec::with_capacity(samples * m);
-        for chunk in 0..samples.div_ceil(DRAW) {
-            machine.set_noise(seed, chunk as u64);
-            machine.run(plan)?;
-            let values = machine.read_f64(theta)?;
-            let wanted = (samples - chunk * DRAW).min(DRAW);
-            drawn.extend_from_slice(&values[..wanted * m]);
+        let (m, count) = (sampler.outputs(), self.components.len());
+        let mut drawn = vec![0.0; samples * m];
+        for (k, component) in self.components.iter().enumerate().take(samples) {
+            machine.write_f64(weights, component)?;
+            let mut own = drawn.chunks_exact_mut(m).skip(k).step_by(count);
+            for chunk in 0..(samples - k).div_ceil(count).div_ceil(DRAW) {
+                machine.set_noise(component_seed(seed, k), chunk as u64);
+                machine.run(plan)?;
+                let values = machine.read_f64(theta)?;
+                values.chunks_exact(m).zip(&mut own).for_each(|(draw, place)| place.copy_from_slice(draw));
+            }
         }
         Ok(drawn)
     }
@@ -181,6 +183,11 @@ impl Posterior {
         let theta = self.draw(samples, seed)?;
         self.predict_with(&theta, samples, x, rows)
     }
+}
+
+/// Seed of the random numbers of component k of a mixture, in training as in drawing; the first keeps the run's own.
+pub fn component_seed(seed: u64, k: usize) -> u64 {
+    seed ^ (k as u64).wrapping_mul(0xD1B5_4A32_D192_ED03)
 }
 
 /// log sum exp, without overflow.

@@ -29,23 +29,38 @@ impl Prior {
         }
     }
 
-    /// E\[log p(theta)\] for theta = g + sigma eta, averaged over S rows of `mean` = g (S, m): the noise is integrated in closed form,
-    /// sum over tensors of -m_l/2 log(2 pi tau_l^2) - (|g_l|^2 + m_l sigma^2) / (2 tau_l^2). A scalar in nats.
-    pub fn record(&self, tape: &mut Tape, layout: &Layout, mean: Var, sigma: f64) -> Result<Var> {
+    /// E\[log p(theta)\] for theta = s (g + sigma eta), averaged over S rows of `mean` = g (S, m): the noise is integrated in closed form,
+    /// sum over tensors of -m_l/2 log(2 pi tau_l^2) - (|s_l g_l|^2 + sigma^2 |s_l|^2) / (2 tau_l^2), where all s are 1 without `scales` (m).
+    /// A scalar in nats.
+    pub fn record(&self, tape: &mut Tape, layout: &Layout, mean: Var, sigma: f64, scales: Option<Var>) -> Result<Var> {
         let samples = tape.shape(mean)[0] as f64;
+        let mean = match scales {
+            Some(scales) => tape.mul(mean, scales)?,
+            None => mean,
+        };
         let mut constant = 0.0;
-        let mut quadratic = None;
+        let mut quadratic: Option<Var> = None;
         for (range, tau) in self.groups(layout) {
             let m = range.len() as f64;
-            constant -= m / 2.0 * (2.0 * PI * tau * tau).ln() + m * sigma * sigma / (2.0 * tau * tau);
+            constant -= m / 2.0 * (2.0 * PI * tau * tau).ln();
             let part = tape.narrow(mean, 1, range.start, range.len())?;
-            let square = tape.square(part)?;
-            let total = tape.sum_all(square)?;
-            let term = tape.scale(total, -0.5 / (tau * tau * samples))?;
-            quadratic = Some(match quadratic {
-                Some(sum) => tape.add(sum, term)?,
-                None => term,
-            });
+            let mut terms = vec![(part, -0.5 / (tau * tau * samples))];
+            match scales {
+                Some(scales) => {
+                    let part = tape.narrow(scales, 0, range.start, range.len())?;
+                    terms.push((part, -0.5 * sigma * sigma / (tau * tau)));
+                }
+                None => constant -= m * sigma * sigma / (2.0 * tau * tau),
+            }
+            for (values, factor) in terms {
+                let square = tape.square(values)?;
+                let total = tape.sum_all(square)?;
+                let term = tape.scale(total, factor)?;
+                quadratic = Some(match quadratic {
+                    Some(sum) => tape.add(sum, term)?,
+                    None => term,
+                });
+            }
         }
         let dtype = tape.dtype(mean);
         let quadratic = quadratic.unwrap_or_else(|| tape.constant(0.0, &[], dtype));

@@ -32,7 +32,7 @@ pub struct RunResult {
     pub weights: usize,
     /// Latents, d.
     pub latents: usize,
-    /// Weights of the sampler.
+    /// Parameters learned about them: weights of the sampler and scales, all components counted.
     pub sampler_weights: usize,
     /// Seed.
     pub seed: u64,
@@ -103,7 +103,7 @@ impl RunResult {
             test_rows: dataset.test.as_ref().map_or(0, |table| table.rows),
             weights: posterior.model.sampler.outputs(),
             latents: posterior.model.sampler.latents(),
-            sampler_weights: posterior.weights.len(),
+            sampler_weights: posterior.components.iter().map(Vec::len).sum(),
             seed: config.seed,
             steps: ending.steps,
             reason: ending.reason,

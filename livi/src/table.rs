@@ -4,7 +4,7 @@
 //! again, so a table that was interrupted continues where it stopped.
 
 use crate::atomic::write_atomic;
-use crate::config::Config;
+use crate::config::{Config, ReportedPart};
 use crate::data::{self, uci::UciSet, uci_folder};
 use crate::evaluate::Evaluation;
 use crate::metrics::MeanWithError;
@@ -94,6 +94,8 @@ impl TableSet {
 /// Results of all splits of all sets.
 #[derive(Clone, Debug, Serialize)]
 pub struct UciTable {
+    /// `test`, or `validation` where some set's results are of its validation rows.
+    pub part: &'static str,
     /// One row a set.
     pub sets: Vec<SetRow>,
     /// Sets whose log-likelihood is at least the published one.
@@ -109,6 +111,8 @@ pub struct UciTable {
 pub struct SetRow {
     /// Name of the set.
     pub set: String,
+    /// The rows that the results are of.
+    pub part: ReportedPart,
     /// Number of splits.
     pub splits: usize,
     /// Test RMSE.
@@ -256,10 +260,15 @@ impl UciTable {
             .iter()
             .map(|set| {
                 let results = complete.iter().filter(|(task, _)| task.set.name == set.name);
-                SetRow::of(&set.name, &results.map(|(_, result)| result).collect::<Vec<_>>())
+                SetRow::of(set, &results.map(|(_, result)| result).collect::<Vec<_>>())
             })
             .collect::<Result<_>>()?;
+        let part = match sets.iter().all(|row| row.part == ReportedPart::Test) {
+            true => ReportedPart::Test,
+            false => ReportedPart::Validation,
+        };
         Ok(Self {
+            part: part.name(),
             at_least_as_good: sets.iter().filter(|row| row.at_least_as_good == Some(true)).count(),
             compared: sets.iter().filter(|row| row.published.is_some()).count(),
             sets,
@@ -272,8 +281,9 @@ impl UciTable {
         let mut text = String::from("# UCI regression sets\n\n");
         let _ = writeln!(
             text,
-            "Test log-likelihood (nats a row) and RMSE in natural units, mean +- standard error over the standard splits. MC dropout: \
-             Gal and Ghahramani (2016), recomputed from their per-split result files.\n"
+            "Log-likelihood (nats a row) and RMSE of {} rows in natural units, mean +- standard error over the standard splits. MC dropout \
+             (test rows): Gal and Ghahramani (2016), recomputed from their per-split result files.\n",
+            self.part
         );
         text.push_str("| set | splits | log-likelihood | MC dropout | at least as good | RMSE | MC dropout | 95 % coverage | seconds |\n");
         text.push_str("|---|---|---|---|---|---|---|---|---|\n");
@@ -305,7 +315,9 @@ impl UciTable {
 }
 
 impl SetRow {
-    fn of(set: &str, results: &[&RunResult]) -> Result<Self> {
+    fn of(set: &TableSet, results: &[&RunResult]) -> Result<Self> {
+        let part = set.config.data.report_on;
+        let set = set.name.as_str();
         let (mut rmse, mut log_likelihood, mut coverage) = (Vec::new(), Vec::new(), Vec::new());
         for result in results {
             let Some(Evaluation::Gaussian(found)) = &result.test else {
@@ -316,10 +328,11 @@ impl SetRow {
             log_likelihood.push(found.log_likelihood);
             coverage.extend(found.intervals.iter().find(|i| i.probability == 0.95).map(|i| i.coverage));
         }
-        let published = PUBLISHED.iter().find(|published| published.set == set).copied();
+        let published = PUBLISHED.iter().find(|found| found.set == set && part == ReportedPart::Test).copied();
         let log_likelihood = MeanWithError::of(&log_likelihood)?;
         Ok(Self {
             set: set.into(),
+            part,
             splits: results.len(),
             rmse: MeanWithError::of(&rmse)?,
             log_likelihood,

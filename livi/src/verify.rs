@@ -103,6 +103,22 @@ impl Verification {
         self.methods[0].value
     }
 
+    /// The same for scaled weights s * theta with sum_i log s_i = `scales`: every value moves by it, gaps and claims stay.
+    pub fn scaled(mut self, scales: f64) -> Self {
+        self.constants.scales += scales;
+        for row in &mut self.methods {
+            row.value += scales;
+            for end in [&mut row.lower, &mut row.upper].into_iter().flatten() {
+                *end += scales;
+            }
+        }
+        if let Some(found) = &mut self.true_entropy {
+            found.lower += scales;
+            found.upper += scales;
+        }
+        self
+    }
+
     /// One sentence for each row whose claim does not hold; empty if all do.
     pub fn violations(&self) -> Vec<String> {
         let exact = self.exact();

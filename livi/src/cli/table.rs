@@ -30,6 +30,8 @@ pub(super) struct Request<'a> {
     pub memory: Option<usize>,
     /// Runs at a time.
     pub jobs: Option<NonZeroUsize>,
+    /// Splits of each set at most.
+    pub splits: Option<NonZeroUsize>,
     /// Whether to print JSON.
     pub json: bool,
 }
@@ -67,7 +69,9 @@ fn sets(request: &Request<'_>) -> Result<Vec<TableSet>> {
         }
         let from_path = || Some(config.data.path.as_ref()?.file_name()?.to_string_lossy().into_owned());
         let name = config.data.set.clone().or_else(from_path).unwrap_or_else(|| source.clone());
-        TableSet::new(name, config)
+        let mut set = TableSet::new(name, config)?;
+        set.splits = request.splits.map_or(set.splits, |most| set.splits.min(most.get()));
+        Ok(set)
     });
     sets.collect()
 }

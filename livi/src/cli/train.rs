@@ -51,6 +51,9 @@ pub(super) struct TrainArgs {
     /// Train every split of the UCI set and print a table
     #[arg(long)]
     all_splits: bool,
+    /// Train only so many splits of each set
+    #[arg(long)]
+    splits: Option<NonZeroUsize>,
     /// Runs at a time in a table, each on one thread [default: all cores]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -65,6 +68,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             changes: &args.changes,
             memory: args.memory,
             jobs: args.jobs,
+            splits: args.splits,
             json: args.json,
         };
         return table::run(&request);

@@ -6,9 +6,9 @@ use crate::config::Config;
 use crate::data;
 use crate::entropy::{Method, Settings};
 use crate::model::Model;
-use crate::pictures::{split_weights, standard_normal_latents};
+use crate::pictures::standard_normal_latents;
+use crate::posterior::Posterior;
 use crate::run_folder::RunFolder;
-use crate::sampler::initial_parameters_around;
 use crate::train::{Saved, dtype_of, outputs};
 use crate::verify::{Verification, verify};
 use crate::{Error, Result};
@@ -34,6 +34,9 @@ pub(super) struct VerifyArgs {
     /// Standard deviation of the noise on the weights, instead of the configuration's; may be given several times
     #[arg(long, num_args = 1.., value_parser = sigma)]
     sigma: Vec<f64>,
+    /// Component of a trained mixture, from 0
+    #[arg(long, default_value_t = 0)]
+    component: usize,
     /// Latents to average over
     #[arg(long, default_value = "1")]
     latents: NonZeroUsize,
@@ -52,7 +55,8 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let config = configuration(&args.source, &args.changes)?.config;
-    let (model, parameters) = model(&args.source, &config, &args.changes)?;
+    let (model, parameters) = model(args, &config)?;
+    let (parameters, log_scale) = model.tensors(&parameters);
     let sampler = &*model.sampler;
     let methods = if args.methods.is_empty() { Method::ALL.to_vec() } else { args.methods.clone() };
     let sigmas = if args.sigma.is_empty() { vec![model.sigma] } else { args.sigma.clone() };
@@ -63,6 +67,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let settings = Settings { probes, steps, directions: false, ..Settings::default() };
         let dtype = dtype_of(config.dtype);
         let found = verify(sampler, &parameters, &latents, sigma, &methods, &settings, dtype, config.seed)?;
+        let found = found.scaled(log_scale.iter().sum());
         violations.extend(found.violations().into_iter().map(|text| format!("sigma {sigma}: {text}")));
         show(&found, args)?;
     }
@@ -84,24 +89,27 @@ fn show(found: &Verification, args: &VerifyArgs) -> Result<()> {
     }
 }
 
-/// The model with its sampler's weights: those of a run folder, else initial ones.
-fn model(source: &str, config: &Config, changes: &Changes) -> Result<(Model, Vec<Vec<f64>>)> {
-    let path = Path::new(source);
+/// The model with its parameters: those of a run folder's component, else initial ones.
+fn model(args: &VerifyArgs, config: &Config) -> Result<(Model, Vec<f64>)> {
+    let path = Path::new(&args.source);
     if path.is_dir() {
-        if !changes.set.is_empty() {
+        if !args.changes.set.is_empty() {
             let problem =
                 "does not go with a run folder: its sampler is trained; use --sigma, --seed or --dtype".into();
             return Err(Error::Argument { name: "--set".into(), problem });
         }
         let saved = Saved::open(&RunFolder::open(path)?)?;
-        let parameters = split_weights(&*saved.posterior.model.sampler, &saved.posterior.weights);
-        return Ok((saved.posterior.model, parameters));
+        let Posterior { model, mut components, .. } = saved.posterior;
+        if args.component >= components.len() {
+            let problem = format!("is {}, the run has {}, counted from 0", args.component, components.len());
+            return Err(Error::Argument { name: "--component".into(), problem });
+        }
+        return Ok((model, components.swap_remove(args.component)));
     }
     let dataset = data::load(&config.data)?;
     let columns = outputs(config.likelihood.kind, &[&dataset.training])?;
     let model = Model::new(config, dataset.training.inputs, columns)?;
-    let scale = config.sampler.init_scale;
-    let parameters = initial_parameters_around(&*model.sampler, model.network.layout(), scale, config.seed);
+    let parameters = model.initial(config.sampler.init_scale, config.seed);
     Ok((model, parameters))
 }
 

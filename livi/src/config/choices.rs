@@ -56,6 +56,16 @@ choice! {
 }
 
 choice! {
+    /// The rows that results are reported on.
+    ReportedPart {
+        /// The rows held out for testing.
+        Test = "test",
+        /// The validation rows; the test rows stay unseen.
+        Validation = "validation",
+    }
+}
+
+choice! {
     /// Architecture of the sampler of network weights (Uppal et al. 2023, section on the generator's architecture).
     SamplerKind {
         /// Multilayer perceptron on a latent vector.

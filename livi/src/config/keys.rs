@@ -5,7 +5,9 @@
 
 use toml::Value;
 
-use super::choices::{Activation, Dtype, EntropyMethod, LikelihoodKind, PriorKind, SamplerKind, Schedule, Source};
+use super::choices::{
+    Activation, Dtype, EntropyMethod, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
+};
 
 /// What a key's value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("data.validation_fraction", Kind::Number),
     ("data.test_fraction", Kind::Number),
     ("data.split_seed", Kind::Whole),
+    ("data.report_on", Kind::Choice(ReportedPart::NAMES)),
     ("network.hidden", Kind::WholeList),
     ("network.activation", Kind::Choice(Activation::NAMES)),
     ("sampler.kind", Kind::Choice(SamplerKind::NAMES)),
@@ -53,6 +56,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("sampler.activation", Kind::Choice(Activation::NAMES)),
     ("sampler.sigma", Kind::Number),
     ("sampler.init_scale", Kind::Number),
+    ("sampler.learned_scales", Kind::Flag),
     ("likelihood.kind", Kind::Choice(LikelihoodKind::NAMES)),
     ("likelihood.initial_noise_std", Kind::Number),
     ("likelihood.learn_noise", Kind::Flag),
@@ -67,6 +71,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("training.epochs", Kind::Whole),
     ("training.batch_size", Kind::Whole),
     ("training.samples", Kind::Whole),
+    ("training.components", Kind::Whole),
     ("training.learning_rate", Kind::Number),
     ("training.noise_learning_rate", Kind::Number),
     ("training.amsgrad", Kind::Flag),

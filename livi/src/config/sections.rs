@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{Activation, EntropyMethod, LikelihoodKind, PriorKind, SamplerKind, Schedule, Source};
+use super::choices::{
+    Activation, EntropyMethod, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
+};
 
 /// `[data]`: where rows come from and how they are divided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub struct DataConfig {
     /// Seed of the random division into training, validation and (for `csv`) test rows, and of the noise of the
     /// `toy` set. Default 0.
     pub split_seed: u64,
+    /// Part whose results are reported: `test`, or `validation` for choosing settings, where no table of test rows is made. Default `test`.
+    pub report_on: ReportedPart,
 }
 
 impl Default for DataConfig {
@@ -42,6 +46,7 @@ impl Default for DataConfig {
             validation_fraction: 0.0,
             test_fraction: 0.1,
             split_seed: 0,
+            report_on: ReportedPart::Test,
         }
     }
 }
@@ -83,6 +88,9 @@ pub struct SamplerConfig {
     pub sigma: f64,
     /// Multiplier of the sampler's initial weights, > 0: how far the first draws lie apart. Default 1.
     pub init_scale: f64,
+    /// Whether every weight of the network has a learned scale: theta = s (g(z) + sigma eta), so that each weight has a spread of its own
+    /// where no latent moves it. Default false.
+    pub learned_scales: bool,
 }
 
 impl Default for SamplerConfig {
@@ -96,6 +104,7 @@ impl Default for SamplerConfig {
             activation: Activation::Elu,
             sigma: 0.01,
             init_scale: 1.0,
+            learned_scales: false,
         }
     }
 }
@@ -171,6 +180,8 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Weight samples a step, at least 1. Default 3.
     pub samples: usize,
+    /// Samplers trained one after another from seeds of their own, at least 1; the posterior is their mixture in equal parts. Default 1.
+    pub components: usize,
     /// Learning rate of the sampler, > 0. Default 1e-3.
     pub learning_rate: f64,
     /// Learning rate of the noise standard deviation (its logarithm), > 0. Default 1e-3.
@@ -207,6 +218,7 @@ impl Default for TrainingConfig {
             epochs: None,
             batch_size: 0,
             samples: 3,
+            components: 1,
             learning_rate: 1e-3,
             noise_learning_rate: 1e-3,
             amsgrad: true,

@@ -1,6 +1,6 @@
 //! Ranges of the settings and how they must agree with each other.
 
-use super::choices::{LikelihoodKind, SamplerKind, Source};
+use super::choices::{LikelihoodKind, ReportedPart, SamplerKind, Source};
 use super::{
     Config, DataConfig, EntropyConfig, FORMAT_VERSION, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
     SamplerConfig, TrainingConfig,
@@ -38,6 +38,9 @@ pub(super) fn validate(config: &Config) -> Result<()> {
 }
 
 fn data(data: &DataConfig) -> Result<()> {
+    require(data.report_on == ReportedPart::Test || data.validation_fraction > 0.0, "data.report_on", || {
+        "is `validation`, but `data.validation_fraction` is 0: there are no validation rows".into()
+    })?;
     part("data.validation_fraction", data.validation_fraction)?;
     part("data.test_fraction", data.test_fraction)?;
     let source = data.source;
@@ -123,6 +126,7 @@ fn training(training: &TrainingConfig) -> Result<()> {
         }
     }
     at_least_1("training.samples", training.samples as u64)?;
+    at_least_1("training.components", training.components as u64)?;
     positive("training.learning_rate", training.learning_rate)?;
     positive("training.noise_learning_rate", training.noise_learning_rate)?;
     not_negative("training.clip_norm", training.clip_norm)?;

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::{Standardiser, Table, csv_table, toy, uci};
-use crate::config::{DataConfig, Source};
+use crate::config::{DataConfig, ReportedPart, Source};
 use crate::{Error, Result};
 
 /// Rows of the test table of the toy set.
@@ -19,7 +19,8 @@ pub struct Dataset {
     pub training: Table,
     /// Rows to watch during training, where the configuration holds some out.
     pub validation: Option<Table>,
-    /// Rows to report on; `csv` with `test_fraction = 0` has none.
+    /// Rows to report on: those held out for testing, or the validation rows where the configuration says so; `csv` with
+    /// `test_fraction = 0` has none.
     pub test: Option<Table>,
     /// Statistics of `training` alone; for the toy set the fixed scaling of its inputs.
     pub standardiser: Standardiser,
@@ -28,7 +29,8 @@ pub struct Dataset {
 /// Reads and divides the data that a configuration asks for.
 ///
 /// UCI sets come from `path` (the set's own folder or a folder of sets) or, without it, from
-/// `$LIVI_DATA_DIR/uci`. Validation rows are taken out of the training rows, never out of the test rows.
+/// `$LIVI_DATA_DIR/uci`. Validation rows are taken out of the training rows, never out of the test rows. With
+/// `report_on = "validation"` the test rows are dropped before anything is fitted, and the validation rows stand in their place.
 ///
 /// # Errors
 /// [`Error::Config`] when the set or folder is not there, naming what is; otherwise the errors of
@@ -70,6 +72,10 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
         (training, Some(validation))
     } else {
         (rest, None)
+    };
+    let test = match config.report_on {
+        ReportedPart::Test => test,
+        ReportedPart::Validation => validation.clone(),
     };
     let standardiser = match fixed {
         Some(fixed) => fixed,

@@ -132,7 +132,7 @@ pub(crate) fn check_sigma(sigma: f64) -> Result<()> {
 ///     half_log_det: 1.0, lower: None, upper: None, standard_error: 0.3, residual: None, products: 4, directions: vec![],
 /// };
 /// let two = Estimate { half_log_det: 3.0, standard_error: 0.4, ..one.clone() };
-/// let constants = Constants { gaussian: 10.0, excess: -1.0 };
+/// let constants = Constants { gaussian: 10.0, excess: -1.0, scales: 0.0 };
 /// let report = combine(Method::Slq, constants, &[one, two])?;
 /// assert_eq!((report.estimate, report.standard_error, report.products), (11.0, 0.25, 8));
 /// # Ok::<(), livi::Error>(())

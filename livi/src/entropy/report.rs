@@ -42,6 +42,8 @@ pub struct Constants {
     pub gaussian: f64,
     /// (m - d) log sigma, the directions of theta without a latent; negative multiples count the latents without a direction where m < d.
     pub excess: f64,
+    /// sum_i log s_i of learned scales ([`crate::scale`]); 0 without them.
+    pub scales: f64,
 }
 
 impl Constants {
@@ -53,12 +55,12 @@ impl Constants {
     /// assert!((c.excess - 2.0 * 0.1_f64.ln()).abs() < 1e-12);
     /// ```
     pub fn new(m: usize, d: usize, sigma: f64) -> Self {
-        Self { gaussian: m as f64 / 2.0 * (2.0 * PI * E).ln(), excess: (m as f64 - d as f64) * sigma.ln() }
+        Self { gaussian: m as f64 / 2.0 * (2.0 * PI * E).ln(), excess: (m as f64 - d as f64) * sigma.ln(), scales: 0.0 }
     }
 
     /// Their sum.
     pub fn total(&self) -> f64 {
-        self.gaussian + self.excess
+        self.gaussian + self.excess + self.scales
     }
 }
 

@@ -30,6 +30,13 @@ pub struct Parameter {
     pub bound: f64,
 }
 
+impl Parameter {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// The linear map that ends a part of a sampler; biases have no part in the Jacobian and are left out.
 #[derive(Clone, Copy, Debug)]
 pub enum LastLayer {
@@ -88,7 +95,7 @@ pub trait Sampler: Send + Sync {
 /// Initial values of all parameters, uniform within each bound, in order.
 pub fn initial_parameters(sampler: &dyn Sampler, seed: u64) -> Vec<Vec<f64>> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let uniform = |p: &Parameter| (0..p.shape.iter().product()).map(|_| p.bound * signed_unit(&mut rng)).collect();
+    let uniform = |p: &Parameter| (0..p.elements()).map(|_| p.bound * signed_unit(&mut rng)).collect();
     sampler.parameters().iter().map(uniform).collect()
 }
 

@@ -20,6 +20,12 @@ impl Batches {
         Self { rows, size, seed, pass: None, order: (0..rows as u32).collect() }
     }
 
+    /// Starts anew with another seed.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+        self.pass = None;
+    }
+
     /// Fills `index` with the rows of a step (0, 1, ...).
     pub fn fill(&mut self, step: u64, index: &mut Vec<u32>) {
         index.clear();

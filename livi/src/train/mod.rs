@@ -1,6 +1,7 @@
 //! Training: the recorded step, its optimiser and schedule, batches, and the state of a run.
 
 mod batches;
+mod component;
 mod optimiser;
 mod program;
 mod run;

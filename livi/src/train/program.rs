@@ -7,6 +7,7 @@ use crate::entropy::{Constants, record_exact, record_surrogate};
 use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use crate::model::Model;
 use crate::sampler::Parameter;
+use crate::scale::{Scales, record_draw};
 use autograd::{DType, Distribution, Options, Plan, Request, Tape, Var};
 
 /// Sizes of the data a program is recorded for.
@@ -26,7 +27,7 @@ pub struct DataShape {
 pub struct Program {
     /// The tape everything is on.
     pub tape: Tape,
-    /// All sampler weights in one vector (P).
+    /// All parameters of the model in one vector (P).
     pub weights: Var,
     /// The sampler's tensors, parts of `weights`.
     pub parameters: Vec<Var>,
@@ -48,6 +49,8 @@ pub struct Program {
     pub prior: Var,
     /// Mean over latents of 1/2 sum_i log(s_i^2 + sigma^2), scalar; only with the exact entropy.
     pub half_log_det: Option<Var>,
+    /// What learned scales add to the entropy, scalar.
+    pub scale_entropy: Option<Var>,
     /// Euclidean norm of the gradient before clipping, scalar.
     pub gradient_norm: Var,
     /// Weight of prior and entropy at this step, scalar input.
@@ -70,10 +73,11 @@ impl Program {
         let mut tape = Tape::new();
         let t = &mut tape;
         let (m, d, samples) = (model.sampler.outputs(), model.sampler.latents(), config.training.samples);
-        let specification = model.sampler.parameters();
-        let total: usize = specification.iter().map(size).sum();
-        let weights = t.named_input("weights", &[total], dtype);
-        let parameters = split(t, weights, &specification)?;
+        let specification = model.parameters();
+        let weights = t.named_input("weights", &[model.parameter_count()], dtype);
+        let tensors = split(t, weights, &specification)?;
+        let (parameters, log_scale) = tensors.split_at(model.sampler.parameters().len());
+        let scales = log_scale.first().map(|&log_scale| Scales::record(t, log_scale)).transpose()?;
         let gaussian = model.likelihood == LikelihoodKind::Gaussian;
         let log_std = gaussian.then(|| t.named_input("noise.log_std", &[], dtype));
 
@@ -87,9 +91,8 @@ impl Program {
 
         let latents = t.noise(Distribution::Normal, &[samples, d], dtype)?;
         let eta = t.noise(Distribution::Normal, &[samples, m], dtype)?;
-        let recorded = model.sampler.record(t, &parameters, latents)?;
-        let spread = t.scale(eta, model.sigma)?;
-        let theta = t.add(recorded.theta, spread)?;
+        let recorded = model.sampler.record(t, parameters, latents)?;
+        let theta = record_draw(t, recorded.theta, eta, model.sigma, scales)?;
         let outputs = model.network.record(t, theta, batch_x)?;
         let batch_likelihood = match log_std {
             Some(log_std) => {
@@ -99,7 +102,8 @@ impl Program {
             None => softmax_log_likelihood(t, outputs, batch_y)?,
         };
         let likelihood = t.scale(batch_likelihood, data.rows as f64 / data.batch as f64)?;
-        let prior = model.prior.record(t, model.network.layout(), recorded.theta, model.sigma)?;
+        let scale_values = scales.map(|scales| scales.values);
+        let prior = model.prior.record(t, model.network.layout(), recorded.theta, model.sigma, scale_values)?;
 
         let (half_log_det, entropy, directions) = if config.entropy.method == EntropyMethod::Exact {
             let exact = record_exact(t, &recorded, model.sigma)?;
@@ -112,23 +116,27 @@ impl Program {
         };
 
         let weighted_prior = t.scale(prior, config.training.prior_weight)?;
-        let factor = config.training.entropy_weight * config.training.temperature / samples as f64;
-        let weighted_entropy = t.scale(entropy, factor)?;
-        let complexity = t.add(weighted_prior, weighted_entropy)?;
+        let entropy_weight = config.training.entropy_weight * config.training.temperature;
+        let weighted_entropy = t.scale(entropy, entropy_weight / samples as f64)?;
+        let mut complexity = t.add(weighted_prior, weighted_entropy)?;
+        if let Some(scales) = scales {
+            let weighted = t.scale(scales.entropy, entropy_weight)?;
+            complexity = t.add(complexity, weighted)?;
+        }
         let warmup = t.named_input("objective.warmup", &[], dtype);
         let complexity = t.mul(complexity, warmup)?;
         let objective = t.add(likelihood, complexity)?;
         let loss = t.neg(objective)?;
 
         let learned = log_std.filter(|_| config.likelihood.learn_noise);
-        let mut wanted = parameters.clone();
+        let mut wanted = tensors.clone();
         wanted.extend(learned);
         let mut gradients = t.grad(loss, &wanted)?;
         let noise_gradient = learned.and_then(|_| gradients.pop());
         let flat: Vec<Var> = gradients
             .iter()
             .zip(&specification)
-            .map(|(&g, p)| t.reshape(g, &[size(p)]))
+            .map(|(&g, p)| t.reshape(g, &[p.elements()]))
             .collect::<autograd::Result<_>>()?;
         let gradient = t.concat(&flat, 0)?;
         let square = t.square(gradient)?;
@@ -155,7 +163,7 @@ impl Program {
         Ok(Self {
             tape,
             weights,
-            parameters,
+            parameters: parameters.to_vec(),
             log_std,
             x,
             y,
@@ -165,6 +173,7 @@ impl Program {
             likelihood,
             prior,
             half_log_det,
+            scale_entropy: scales.map(|scales| scales.entropy),
             gradient_norm,
             warmup,
             constants: Constants::new(m, d, model.sigma),
@@ -182,6 +191,7 @@ impl Program {
     pub fn plan(&self, limit: Option<usize>) -> Result<Plan> {
         let mut outputs = vec![self.likelihood, self.prior, self.gradient_norm];
         outputs.extend(self.half_log_det);
+        outputs.extend(self.scale_entropy);
         let given: &[Var] = if self.directions.is_some() { std::slice::from_ref(&self.latents) } else { &[] };
         let options = Options { memory_limit: limit, ..Options::default() };
         Ok(Plan::new(&self.tape, &Request { outputs: &outputs, given, updates: &self.updates, options })?)
@@ -219,18 +229,14 @@ pub fn dtype_of(dtype: Dtype) -> DType {
     }
 }
 
-fn size(parameter: &Parameter) -> usize {
-    parameter.shape.iter().product()
-}
-
-/// The sampler's tensors as parts of one vector.
+/// Tensors as parts of one vector.
 pub fn split(tape: &mut Tape, weights: Var, parameters: &[Parameter]) -> Result<Vec<Var>> {
     let mut at = 0;
     let mut parts = Vec::with_capacity(parameters.len());
     for parameter in parameters {
-        let part = tape.narrow(weights, 0, at, size(parameter))?;
+        let part = tape.narrow(weights, 0, at, parameter.elements())?;
         parts.push(tape.reshape(part, &parameter.shape)?);
-        at += size(parameter);
+        at += parameter.elements();
     }
     Ok(parts)
 }

@@ -125,18 +125,22 @@ fn steps(
 ) -> Result<Reason> {
     let (log_every, checkpoint_every) = (config.training.log_every, config.training.checkpoint_every);
     loop {
-        if trainer.step_count() >= trainer.total_steps() {
-            // A checkpoint of the last step that is not marked as finished: training was interrupted there.
+        if trainer.component_done() {
+            // A checkpoint of the last step of all that is not marked as finished: training was interrupted there.
             keeper.save(trainer, Some(Reason::AllSteps))?;
             return Ok(Reason::AllSteps);
         }
         let terms = trainer.advance().map_err(|error| keeper.advise(error))?;
         observer.stepped(&terms);
         let score = if trainer.evaluation_due() { trainer.evaluate()? } else { None };
-        let reason = match score {
+        let ended = match score {
             Some((_, true)) => Some(Reason::EarlyStopping),
-            _ if terms.step >= trainer.total_steps() => Some(Reason::AllSteps),
+            _ if trainer.component_done() => Some(Reason::AllSteps),
             _ => None,
+        };
+        let reason = match ended {
+            Some(_) if trainer.next_component()? => None,
+            ended => ended,
         };
         if reason.is_some() || terms.step.is_multiple_of(log_every) {
             keeper.folder.append_metrics(&terms)?;

@@ -3,6 +3,7 @@
 //! The checkpoint's metadata hold what the tensors alone do not say: the standardisation, the names of the columns and the number of network
 //! outputs. So prediction needs the run folder and nothing else.
 
+use super::component::Component;
 use super::{Reason, outputs};
 use crate::config::{Config, Dtype, LikelihoodKind};
 use crate::data::{Dataset, Standardiser};
@@ -10,7 +11,6 @@ use crate::export::TensorFile;
 use crate::model::Model;
 use crate::posterior::Posterior;
 use crate::run_folder::{CONFIG_FILE, Checkpoint, RunFolder};
-use crate::sampler::Parameter;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -58,22 +58,23 @@ impl Saved {
             return Err(tensors.problem(place(STANDARDISER), "does not fit the names of the columns"));
         }
         let model = Model::new(&config, input_names.len(), columns)?;
-        let count = model.sampler.parameters().iter().map(|p: &Parameter| p.shape.iter().product::<usize>()).sum();
-        let (weights, log_std, best_step) = state(&tensors, &config, count)?;
-        let noise_std = log_std.map_or(1.0, f64::exp);
+        let (last, best_step) = state(&tensors, &config, model.parameter_count())?;
+        let (mut components, _) = Component::read_finished(&tensors, model.parameter_count())?;
+        components.push(last);
+        let noise_std = Component::pooled_noise_std(&components);
+        let components = components.into_iter().map(|component| component.weights).collect();
         let finished = tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name));
-        let posterior = Posterior { model, weights, noise_std, standardiser, dtype: config.dtype };
+        let posterior = Posterior { model, components, noise_std, standardiser, dtype: config.dtype };
         Ok(Self { config, posterior, steps: step, best_step, finished, input_names, output_names })
     }
 }
 
-/// Weights, logarithm of the noise standard deviation, and step of the best state.
-fn state(tensors: &TensorFile, config: &Config, count: usize) -> Result<(Vec<f64>, Option<f64>, Option<u64>)> {
-    let gaussian = config.likelihood.kind == LikelihoodKind::Gaussian;
+/// The component in training or trained last, and the step of its best state.
+fn state(tensors: &TensorFile, config: &Config, count: usize) -> Result<(Component, Option<u64>)> {
     if tensors.names().any(|name| name == "best.weights") {
         let log_std = tensors.f64("best.score_and_log_std", &[2])?[1];
         let step = tensors.u64("best.step_and_waited", &[2])?[0];
-        return Ok((tensors.f64("best.weights", &[count])?.to_vec(), gaussian.then_some(log_std), Some(step)));
+        return Ok((Component { weights: tensors.f64("best.weights", &[count])?.to_vec(), log_std }, Some(step)));
     }
     let read = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
         Ok(match config.dtype {
@@ -81,8 +82,11 @@ fn state(tensors: &TensorFile, config: &Config, count: usize) -> Result<(Vec<f64
             Dtype::F64 => tensors.f64(name, shape)?.to_vec(),
         })
     };
-    let log_std = if gaussian { read("noise.log_std", &[])?.first().copied() } else { None };
-    Ok((read("weights", &[count])?, log_std, None))
+    let log_std = match config.likelihood.kind {
+        LikelihoodKind::Gaussian => read("noise.log_std", &[])?[0],
+        LikelihoodKind::Softmax => 0.0,
+    };
+    Ok((Component { weights: read("weights", &[count])?, log_std }, None))
 }
 
 /// The configuration of a run folder.

@@ -1,6 +1,7 @@
 //! The training loop's state: one step at a time, saved and restored bit for bit.
 
 use super::batches::Batches;
+use super::component::Component;
 use super::optimiser::first_correction;
 use super::program::{DataShape, Program};
 use super::schedule::{complexity_weight, rate_factor};
@@ -10,8 +11,7 @@ use crate::data::Dataset;
 use crate::entropy::{Directions, Method, Settings};
 use crate::export::{NamedTensor, TensorData, TensorFile};
 use crate::model::Model;
-use crate::posterior::Posterior;
-use crate::sampler::initial_parameters_around;
+use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
 use autograd::{Machine, PlanId};
 use serde::Serialize;
@@ -50,8 +50,7 @@ pub struct Terms {
 struct Best {
     score: f64,
     step: u64,
-    weights: Vec<f64>,
-    log_std: f64,
+    component: Component,
     waited: u64,
 }
 
@@ -65,8 +64,12 @@ pub struct Trainer {
     directions: Option<(PlanId, Directions)>,
     batches: Batches,
     index: Vec<u32>,
-    total: u64,
+    /// Steps of each component at most.
+    steps: u64,
     step: u64,
+    finished: Vec<Component>,
+    /// Steps that the finished components took.
+    begun: u64,
     validation: Option<Encoded>,
     best: Option<Best>,
     posterior: Posterior,
@@ -106,27 +109,17 @@ impl Trainer {
         };
         machine.write_f64(program.x, &training.x)?;
         machine.write_f64(program.y, &training.y)?;
-        let scale = config.sampler.init_scale;
-        let initial = initial_parameters_around(&*model.sampler, model.network.layout(), scale, config.seed).concat();
-        for (_, var) in program.state() {
-            let zeros = vec![0.0; program.tape.elements(var)];
-            machine.write_f64(var, &zeros)?;
-        }
-        machine.write_f64(program.weights, &initial)?;
-        if let Some(log_std) = program.log_std {
-            machine.write_f64(log_std, &[config.likelihood.initial_noise_std.ln()])?;
-        }
         let posterior = Posterior {
             model,
-            weights: initial,
+            components: Vec::new(),
             noise_std: config.likelihood.initial_noise_std,
             standardiser: dataset.standardiser.clone(),
             dtype: config.dtype,
         };
-        Ok(Self {
+        let mut trainer = Self {
             batches: Batches::new(training.rows, batch, config.seed ^ BATCH_STREAM),
             index: Vec::with_capacity(batch),
-            total: config.training.total_steps(training.rows),
+            steps: config.training.total_steps(training.rows),
             config: config.clone(),
             program,
             machine,
@@ -134,10 +127,72 @@ impl Trainer {
             flops,
             directions,
             step: 0,
+            finished: Vec::new(),
+            begun: 0,
             validation,
             best: None,
             posterior,
-        })
+        };
+        trainer.begin_component()?;
+        Ok(trainer)
+    }
+
+    /// Fresh parameters and moments for the component to be trained next.
+    fn begin_component(&mut self) -> Result<()> {
+        for (_, var) in self.program.state() {
+            let zeros = vec![0.0; self.program.tape.elements(var)];
+            self.machine.write_f64(var, &zeros)?;
+        }
+        let initial = self.posterior.model.initial(self.config.sampler.init_scale, self.seed());
+        self.machine.write_f64(self.program.weights, &initial)?;
+        if let Some(log_std) = self.program.log_std {
+            self.machine.write_f64(log_std, &[self.config.likelihood.initial_noise_std.ln()])?;
+        }
+        self.batches.reseed(self.seed() ^ BATCH_STREAM);
+        self.best = None;
+        self.begun = self.step;
+        Ok(())
+    }
+
+    /// Seed of the component in training.
+    fn seed(&self) -> u64 {
+        component_seed(self.config.seed, self.finished.len())
+    }
+
+    /// Whether the component in training has done all its steps.
+    pub fn component_done(&self) -> bool {
+        self.step - self.begun >= self.steps
+    }
+
+    /// Keeps the component in training as finished and begins the next; `false` if it was the last.
+    ///
+    /// # Errors
+    /// None in practice; reading the machine's buffers.
+    pub fn next_component(&mut self) -> Result<bool> {
+        if self.finished.len() + 1 >= self.config.training.components {
+            return Ok(false);
+        }
+        let component = self.kept()?;
+        self.finished.push(component);
+        self.begin_component()?;
+        Ok(true)
+    }
+
+    /// The component in training: its best state on the validation rows with early stopping, else the current one.
+    fn kept(&self) -> Result<Component> {
+        match &self.best {
+            Some(best) => Ok(best.component.clone()),
+            None => self.current(),
+        }
+    }
+
+    /// The component in training as it stands in the machine.
+    fn current(&self) -> Result<Component> {
+        let log_std = match self.program.log_std {
+            Some(var) => self.machine.read_f64(var)?[0],
+            None => 0.0,
+        };
+        Ok(Component { weights: self.machine.read_f64(self.program.weights)?, log_std })
     }
 
     /// Steps done.
@@ -145,9 +200,9 @@ impl Trainer {
         self.step
     }
 
-    /// Steps of the whole run.
+    /// Steps of the whole run; early stopping may need fewer.
     pub fn total_steps(&self) -> u64 {
-        self.total
+        self.steps * self.config.training.components as u64
     }
 
     /// Floating-point operations of the training plan, one step, as planned.
@@ -165,12 +220,13 @@ impl Trainer {
     /// # Errors
     /// [`Error::NotFinite`] if a term is NaN or infinite; those of running.
     pub fn advance(&mut self) -> Result<Terms> {
-        let t = self.step + 1;
+        let done = self.step - self.begun;
+        let t = done + 1;
         let training = &self.config.training;
-        let factor = rate_factor(training.schedule, self.step, self.total);
+        let factor = rate_factor(training.schedule, done, self.steps);
         let learning_rate = training.learning_rate * factor;
         let correction = first_correction(t);
-        let warmup = complexity_weight(training.warmup, self.step, self.total);
+        let warmup = complexity_weight(training.warmup, done, self.steps);
         self.machine.write_f64(self.program.warmup, &[warmup])?;
         self.machine.write_f64(self.program.weights_adam.rate, &[learning_rate * correction])?;
         if let Some(adam) = &self.program.noise_adam {
@@ -180,16 +236,16 @@ impl Trainer {
         let (var, value) = self.program.corrections.value(t);
         self.machine.write_f64(var, &[value])?;
         if let Some(index) = self.program.index {
-            self.batches.fill(self.step, &mut self.index);
+            self.batches.fill(done, &mut self.index);
             self.machine.write(index, &self.index)?;
         }
         let noise_std = self.noise_std()?;
-        self.machine.set_noise(self.config.seed ^ NOISE_STREAM, self.step);
+        self.machine.set_noise(self.seed() ^ NOISE_STREAM, done);
         let mut half_log_det = None;
         if let (Some((plan, directions)), Some((u, v))) = (&self.directions, self.program.directions) {
             self.machine.run(*plan)?;
             let latents = self.machine.read_f64(self.program.latents)?;
-            let seed = self.config.seed ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let seed = self.seed() ^ done.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let found = directions.compute(&mut self.machine, &latents, self.posterior.model.sigma, seed)?;
             self.machine.write_f64(u, &found.u)?;
             self.machine.write_f64(v, &found.v)?;
@@ -209,16 +265,17 @@ impl Trainer {
             (None, Some(var)) => read(var)?,
             (None, None) => 0.0,
         };
-        let entropy = half_log_det + self.program.constants.total();
+        let scale_entropy = self.program.scale_entropy.map_or(Ok(0.0), read)?;
+        let entropy = half_log_det + scale_entropy + self.program.constants.total();
         self.check(&[
             ("the log-likelihood", likelihood),
             ("the log-prior", prior),
             ("the entropy", entropy),
             ("the gradient's norm", gradient_norm),
         ])?;
-        self.step = t;
+        self.step += 1;
         let elbo = likelihood + prior + entropy;
-        Ok(Terms { step: t, likelihood, prior, entropy, elbo, noise_std, gradient_norm, learning_rate })
+        Ok(Terms { step: self.step, likelihood, prior, entropy, elbo, noise_std, gradient_norm, learning_rate })
     }
 
     fn check(&self, terms: &[(&str, f64)]) -> Result<()> {
@@ -247,7 +304,7 @@ impl Trainer {
         let early = &self.config.training.early_stopping;
         self.validation.is_some()
             && early.patience_evaluations > 0
-            && (self.step.is_multiple_of(early.evaluate_every) || self.step == self.total)
+            && ((self.step - self.begun).is_multiple_of(early.evaluate_every) || self.component_done())
     }
 
     /// Mean log-likelihood of the validation rows under the mixture of weight samples, in the targets' standardised units; keeps the best
@@ -256,12 +313,11 @@ impl Trainer {
     /// # Errors
     /// Those of prediction.
     pub fn evaluate(&mut self) -> Result<Option<(f64, bool)>> {
-        let Some(validation) = self.validation.take() else { return Ok(None) };
-        let score = self
-            .refresh()
-            .and_then(|()| validation_score(&self.posterior, &validation, self.config.seed ^ VALIDATION_STREAM));
-        self.validation = Some(validation);
-        let score = score?;
+        let Some(validation) = &self.validation else { return Ok(None) };
+        let component = self.current()?;
+        self.posterior.components = vec![component.weights.clone()];
+        self.posterior.noise_std = component.log_std.exp();
+        let score = validation_score(&self.posterior, validation, self.config.seed ^ VALIDATION_STREAM)?;
         let patience = self.config.training.early_stopping.patience_evaluations;
         let waited = match &mut self.best {
             Some(best) if score <= best.score => {
@@ -269,32 +325,22 @@ impl Trainer {
                 best.waited
             }
             _ => {
-                let log_std = self.posterior.noise_std.ln();
-                let weights = self.posterior.weights.clone();
-                self.best = Some(Best { score, step: self.step, weights, log_std, waited: 0 });
+                self.best = Some(Best { score, step: self.step, component, waited: 0 });
                 0
             }
         };
         Ok(Some((score, waited >= patience)))
     }
 
-    /// Brings the posterior up to the machine's weights.
-    fn refresh(&mut self) -> Result<()> {
-        self.posterior.weights = self.machine.read_f64(self.program.weights)?;
-        self.posterior.noise_std = self.noise_std()?.unwrap_or(1.0);
-        Ok(())
-    }
-
-    /// The posterior as it stands: the best on the validation rows with early stopping, else the current one.
+    /// The posterior as it stands: the finished components and the one in training, each the best on the validation rows with early stopping.
     ///
     /// # Errors
     /// None in practice; reading the machine's buffers.
     pub fn posterior(&mut self) -> Result<&Posterior> {
-        self.refresh()?;
-        if let Some(best) = &self.best {
-            self.posterior.weights = best.weights.clone();
-            self.posterior.noise_std = best.log_std.exp();
-        }
+        let mut components = self.finished.clone();
+        components.push(self.kept()?);
+        self.posterior.noise_std = Component::pooled_noise_std(&components);
+        self.posterior.components = components.into_iter().map(|component| component.weights).collect();
         Ok(&self.posterior)
     }
 
@@ -321,13 +367,14 @@ impl Trainer {
             tensors.push(NamedTensor::new(name, self.program.tape.shape(var).to_vec(), data));
         }
         if let Some(best) = &self.best {
-            let count = best.weights.len();
-            tensors.push(NamedTensor::new("best.weights", vec![count], TensorData::F64(best.weights.clone())));
-            let numbers = vec![best.score, best.log_std];
+            let weights = best.component.weights.clone();
+            tensors.push(NamedTensor::new("best.weights", vec![weights.len()], TensorData::F64(weights)));
+            let numbers = vec![best.score, best.component.log_std];
             tensors.push(NamedTensor::new("best.score_and_log_std", vec![2], TensorData::F64(numbers)));
             let counters = vec![best.step, best.waited];
             tensors.push(NamedTensor::new("best.step_and_waited", vec![2], TensorData::U64(counters)));
         }
+        tensors.extend(Component::finished_tensors(&self.finished, self.begun));
         Ok((tensors, BTreeMap::new()))
     }
 
@@ -343,17 +390,18 @@ impl Trainer {
                 Dtype::F64 => self.machine.write(var, tensors.f64(&name, shape)?)?,
             }
         }
+        let count = self.program.tape.elements(self.program.weights);
+        (self.finished, self.begun) = Component::read_finished(tensors, count)?;
+        self.batches.reseed(self.seed() ^ BATCH_STREAM);
         self.best = None;
         if tensors.names().any(|n| n == "best.weights") {
-            let count = self.program.tape.elements(self.program.weights);
             let numbers = tensors.f64("best.score_and_log_std", &[2])?;
             let counters = tensors.u64("best.step_and_waited", &[2])?;
             self.best = Some(Best {
                 score: numbers[0],
-                log_std: numbers[1],
                 step: counters[0],
                 waited: counters[1],
-                weights: tensors.f64("best.weights", &[count])?.to_vec(),
+                component: Component { weights: tensors.f64("best.weights", &[count])?.to_vec(), log_std: numbers[1] },
             });
         }
         self.step = step;

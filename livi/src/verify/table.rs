@@ -10,8 +10,8 @@ impl fmt::Display for Verification {
         writeln!(f, "m = {}, d = {}, sigma = {}, {} {plural}", self.m, self.d, self.sigma, self.latents)?;
         writeln!(
             f,
-            "constants in every value: (m/2) log(2 pi e) = {:.3}, (m - d) log sigma = {:.3}",
-            self.constants.gaussian, self.constants.excess
+            "constants in every value: (m/2) log(2 pi e) = {:.3}, (m - d) log sigma = {:.3}, sum log scales = {:.3}",
+            self.constants.gaussian, self.constants.excess, self.constants.scales
         )?;
         writeln!(
             f,
