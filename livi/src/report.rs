@@ -1,6 +1,7 @@
 //! The result of a completed run: as `result.json`, as a table on the terminal, and as `report.md`.
 
 use crate::atomic::write_atomic;
+use crate::config::ReportedPart;
 use crate::data::Dataset;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::run_folder::{CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, RunFolder};
@@ -26,12 +27,14 @@ pub struct RunResult {
     pub training_rows: usize,
     /// Rows of the validation part.
     pub validation_rows: usize,
-    /// Rows of the test part.
+    /// Rows of the test part; 0 where the validation rows are reported on.
     pub test_rows: usize,
     /// Weights of the network, m.
     pub weights: usize,
     /// Latents, d.
     pub latents: usize,
+    /// Components of the posterior: samplers trained one after another, mixed in equal parts.
+    pub components: usize,
     /// Parameters learned about them: weights of the sampler and scales, all components counted.
     pub sampler_weights: usize,
     /// Seed.
@@ -42,11 +45,13 @@ pub struct RunResult {
     pub reason: Reason,
     /// Step of the state kept, where it is the best on the validation rows.
     pub best_step: Option<u64>,
-    /// Terms of the evidence lower bound at the last step, in nats.
+    /// Terms of the evidence lower bound at the last step, in nats; with several components those of the last.
     pub elbo: Option<ElboTerms>,
     /// Learned standard deviation of the noise of each target in its original unit; empty for a softmax likelihood.
     pub noise_std: Vec<f64>,
-    /// Measures on the test rows, where there are any.
+    /// The rows that `test` is about: the test rows, or the validation rows where the configuration says so.
+    pub reported: ReportedPart,
+    /// Measures on these rows, where there are any.
     pub test: Option<Evaluation>,
     /// Wall-clock seconds of training (since it was last resumed).
     pub seconds: f64,
@@ -100,9 +105,14 @@ impl RunResult {
             data: dataset.name.clone(),
             training_rows: dataset.training.rows,
             validation_rows: dataset.validation.as_ref().map_or(0, |table| table.rows),
-            test_rows: dataset.test.as_ref().map_or(0, |table| table.rows),
+            // Validation rows that stand in for the test rows are counted once.
+            test_rows: match config.data.report_on {
+                ReportedPart::Test => dataset.test.as_ref().map_or(0, |table| table.rows),
+                ReportedPart::Validation => 0,
+            },
             weights: posterior.model.sampler.outputs(),
             latents: posterior.model.sampler.latents(),
+            components: posterior.components.len(),
             sampler_weights: posterior.components.iter().map(Vec::len).sum(),
             seed: config.seed,
             steps: ending.steps,
@@ -110,6 +120,7 @@ impl RunResult {
             best_step: ending.best_step,
             elbo: last_terms(folder)?,
             noise_std,
+            reported: config.data.report_on,
             test,
             seconds: ending.seconds,
             peak_bytes,
@@ -154,13 +165,7 @@ impl RunResult {
                     self.data, self.training_rows, self.validation_rows, self.test_rows
                 ),
             ),
-            (
-                "model".into(),
-                format!(
-                    "m = {} network weights, d = {} latents, {} sampler weights",
-                    self.weights, self.latents, self.sampler_weights
-                ),
-            ),
+            ("model".into(), self.model_text()),
             ("steps".into(), self.steps_text()),
         ];
         if let Some(terms) = self.elbo {
@@ -168,18 +173,31 @@ impl RunResult {
                 "{:.2} = likelihood {:.2} + prior {:.2} + entropy {:.2} nats",
                 terms.elbo, terms.likelihood, terms.prior, terms.entropy
             );
-            entries.push(("ELBO".into(), text));
+            let name = if self.components > 1 { "ELBO of the last component" } else { "ELBO" };
+            entries.push((name.into(), text));
         }
         if self.test.is_none() && !self.noise_std.is_empty() {
             let texts: Vec<String> = self.noise_std.iter().map(|std| format!("{std:.4}")).collect();
             entries.push(("noise std".into(), texts.join(", ")));
         }
         if let Some(test) = &self.test {
-            let named = |(name, value)| (if name == "noise std" { name } else { format!("test {name}") }, value);
+            let part = self.reported.name();
+            let named = |(name, value)| (if name == "noise std" { name } else { format!("{part} {name}") }, value);
             entries.extend(test.entries().into_iter().map(named));
         }
         entries.push(("training memory".into(), format!("{:.2} MB at the peak", self.peak_bytes as f64 / 1e6)));
         entries
+    }
+
+    fn model_text(&self) -> String {
+        let mut text = format!(
+            "m = {} network weights, d = {} latents, {} sampler weights",
+            self.weights, self.latents, self.sampler_weights
+        );
+        if self.components > 1 {
+            let _ = write!(text, " in {} components", self.components);
+        }
+        text
     }
 
     fn steps_text(&self) -> String {

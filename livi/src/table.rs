@@ -78,6 +78,8 @@ pub struct TableSet {
     pub config: Config,
     /// Number of splits.
     pub splits: usize,
+    /// Training rows of the first split.
+    pub rows: usize,
 }
 
 impl TableSet {
@@ -86,8 +88,16 @@ impl TableSet {
     /// # Errors
     /// Those of reading the set: every file of it is checked.
     pub fn new(name: String, config: Config) -> Result<Self> {
-        let splits = UciSet::load(&uci_folder(&config.data)?)?.splits.len();
-        Ok(Self { name, config, splits })
+        let set = UciSet::load(&uci_folder(&config.data)?)?;
+        let rows = set.splits.first().map_or(0, |split| split.train.len());
+        Ok(Self { name, splits: set.splits.len(), rows, config })
+    }
+
+    /// Relative work of one run; only decides the order.
+    fn work(&self) -> u64 {
+        let training = &self.config.training;
+        let each_step = (training.samples * training.batch_rows(self.rows)) as u64;
+        training.total_steps(self.rows).saturating_mul(training.components as u64).saturating_mul(each_step)
     }
 }
 
@@ -160,8 +170,8 @@ pub fn make_table(
     let done = AtomicUsize::new(results.iter().flatten().count());
     observer.started(done.load(Ordering::SeqCst), total);
     let mut open: Vec<usize> = (0..total).filter(|&at| results[at].is_none()).collect();
-    // The runs of the largest sets take longest: started last, they would leave the other threads idle at the end.
-    open.sort_by_key(|&at| std::cmp::Reverse(tasks[at].set.config.training.samples * set_size(&tasks[at])));
+    // The longest runs, started last, would leave the other threads idle at the end.
+    open.sort_by_key(|&at| std::cmp::Reverse(tasks[at].set.work()));
     let results = Mutex::new(results);
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let next = AtomicUsize::new(0);
@@ -209,16 +219,6 @@ pub fn make_table(
         .map_err(|error| Error::Argument { name: JSON_FILE.into(), problem: error.to_string() })?;
     write_atomic(out.join(JSON_FILE), text + "\n")?;
     Ok(table)
-}
-
-/// Rough relative size of a set, by the published numbers of rows; only decides the order.
-fn set_size(task: &Task<'_>) -> usize {
-    match task.set.name.as_str() {
-        "protein-tertiary-structure" => 45_730,
-        "power-plant" => 9_568,
-        "kin8nm" => 8_192,
-        _ => 1_000,
-    }
 }
 
 impl Task<'_> {

@@ -51,7 +51,7 @@ pub(super) struct TrainArgs {
     /// Train every split of the UCI set and print a table
     #[arg(long)]
     all_splits: bool,
-    /// Train only so many splits of each set
+    /// Train only the first so many splits of each set of a table
     #[arg(long)]
     splits: Option<NonZeroUsize>,
     /// Runs at a time in a table, each on one thread [default: all cores]
@@ -72,6 +72,13 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             json: args.json,
         };
         return table::run(&request);
+    }
+    for (flag, given) in [("--splits", args.splits), ("--jobs", args.jobs)] {
+        if given.is_some() {
+            let problem =
+                "is for tables: give --all-splits with it, or train `uci`; a single split is --set data.split=K";
+            return Err(Error::Argument { name: flag.into(), problem: problem.into() });
+        }
     }
     let (named, existing) = chosen(args)?;
     let Named { name, config } = named;

@@ -34,9 +34,9 @@ pub(super) struct VerifyArgs {
     /// Standard deviation of the noise on the weights, instead of the configuration's; may be given several times
     #[arg(long, num_args = 1.., value_parser = sigma)]
     sigma: Vec<f64>,
-    /// Component of a trained mixture, from 0
-    #[arg(long, default_value_t = 0)]
-    component: usize,
+    /// Component of a run folder's mixture, counted from 0 [default: 0]
+    #[arg(long)]
+    component: Option<usize>,
     /// Latents to average over
     #[arg(long, default_value = "1")]
     latents: NonZeroUsize,
@@ -100,11 +100,16 @@ fn model(args: &VerifyArgs, config: &Config) -> Result<(Model, Vec<f64>)> {
         }
         let saved = Saved::open(&RunFolder::open(path)?)?;
         let Posterior { model, mut components, .. } = saved.posterior;
-        if args.component >= components.len() {
-            let problem = format!("is {}, the run has {}, counted from 0", args.component, components.len());
+        let component = args.component.unwrap_or(0);
+        if component >= components.len() {
+            let problem = format!("is {component}, but the run has {}, counted from 0", components.len());
             return Err(Error::Argument { name: "--component".into(), problem });
         }
-        return Ok((model, components.swap_remove(args.component)));
+        return Ok((model, components.swap_remove(component)));
+    }
+    if args.component.is_some() {
+        let problem = "is for run folders: the sampler of a preset or a configuration file is not trained yet".into();
+        return Err(Error::Argument { name: "--component".into(), problem });
     }
     let dataset = data::load(&config.data)?;
     let columns = outputs(config.likelihood.kind, &[&dataset.training])?;

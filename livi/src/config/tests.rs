@@ -212,6 +212,20 @@ fn sizes_of_zero_are_refused() {
 }
 
 #[test]
+fn a_mixture_has_at_least_one_component() {
+    assert_invalid(&["training.components=0"], "training.components", "is 0, expected at least 1");
+}
+
+#[test]
+fn reporting_on_validation_rows_needs_some() {
+    assert_invalid(&["data.report_on=validation"], "data.report_on", "there are no validation rows");
+    let mut config = Config::default();
+    config.set("data.validation_fraction=0.1").unwrap();
+    config.set("data.report_on=validation").unwrap();
+    config.validate().unwrap();
+}
+
+#[test]
 fn fractions_must_stay_below_one() {
     assert_invalid(&["data.validation_fraction=1"], "data.validation_fraction", "below 1");
     assert_invalid(&["data.test_fraction=-0.1"], "data.test_fraction", "from 0");

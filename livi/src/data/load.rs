@@ -170,6 +170,25 @@ mod tests {
     }
 
     #[test]
+    fn validation_rows_stand_in_for_the_test_rows_and_these_are_not_seen() {
+        let folder = csv_file(50);
+        let config = DataConfig {
+            target: vec!["y".into()],
+            test_fraction: 0.2,
+            validation_fraction: 0.25,
+            ..config(Source::Csv, &folder.path().join("t.csv"))
+        };
+        let tested = load(&config).unwrap();
+        let watched = load(&DataConfig { report_on: ReportedPart::Validation, ..config }).unwrap();
+        assert_eq!((&watched.training, &watched.validation), (&tested.training, &tested.validation));
+        assert_eq!(watched.test, watched.validation);
+        let unseen = tested.test.unwrap();
+        for table in [Some(watched.training), watched.validation, watched.test].iter().flatten() {
+            assert!(table.x.iter().all(|x| !unseen.x.contains(x)));
+        }
+    }
+
+    #[test]
     fn standardisation_uses_the_training_part_alone() {
         let folder = csv_file(20);
         let config = DataConfig {

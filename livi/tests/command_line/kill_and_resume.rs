@@ -96,6 +96,17 @@ fn killed_ten_times_with_minibatches_and_early_stopping() {
 }
 
 #[test]
+fn killed_ten_times_while_components_with_learned_scales_are_trained_one_after_another() {
+    let folder = tempfile::tempdir().unwrap();
+    write_csv(folder.path(), "data.csv", 200);
+    let text = "[data]\nsource = \"csv\"\npath = \"data.csv\"\ntarget = [\"y\"]\nvalidation_fraction = 0.2\n[sampler]\n\
+                learned_scales = true\n[training]\nsteps = 8000\ncomponents = 5\nbatch_size = 30\ncheckpoint_every = 70\n\
+                log_every = 9\n[training.early_stopping]\npatience_evaluations = 20\nevaluate_every = 250\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    same_bits_after(folder.path(), &["c.toml"], 4, kill);
+}
+
+#[test]
 fn interrupted_ten_times() {
     let folder = tempfile::tempdir().unwrap();
     same_bits_after(folder.path(), &FULL_BATCH, 3, interrupt);

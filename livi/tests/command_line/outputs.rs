@@ -198,3 +198,33 @@ fn a_table_over_all_splits_counts_them_and_is_not_made_twice() {
     assert_eq!(again["sets"][0]["log_likelihood"], first["sets"][0]["log_likelihood"]);
     assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), before);
 }
+
+#[test]
+fn a_table_of_validation_rows_is_compared_with_nothing_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("energy");
+    write_uci_set(&set);
+    // A test row that would ruin every figure if it were looked at.
+    fs::write(set.join("data.txt"), "1 2\n3 4\n5 6\n7 7\n9 1e9\n11 12\n").unwrap();
+    let settings = ["--set", "data.path=energy", "--set", "training.steps=20", "--set", "data.report_on=validation"];
+    let part = ["--set", "data.validation_fraction=0.25", "--splits", "1", "--json"];
+    let train = joined(&[&["train", "uci-energy", "--all-splits", "--out", "table"], &settings, &part, &SMALL]);
+    let found = json(&livi(folder.path(), &train).succeeded());
+    let row = &found["sets"][0];
+    assert_eq!((&found["part"], &row["splits"], &found["compared"]), (&"validation".into(), &1.into(), &0.into()));
+    assert!(row["published"].is_null() && row["rmse"]["mean"].as_f64().unwrap() < 100.0, "{row}");
+    let markdown = fs::read_to_string(folder.path().join("table/table.md")).unwrap();
+    assert!(markdown.contains("of validation rows"), "{markdown}");
+    let result = json(&fs::read_to_string(folder.path().join("table/energy/split-0/result.json")).unwrap());
+    assert_eq!((&result["reported"], &result["test_rows"]), (&"validation".into(), &0.into()));
+    assert_eq!((&result["training_rows"], &result["validation_rows"]), (&3.into(), &1.into()));
+}
+
+#[test]
+fn flags_of_tables_are_refused_for_a_single_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for flag in ["--splits", "--jobs"] {
+        livi(folder.path(), &["train", "toy", flag, "2", "--out", "run"]).refused(&[flag, "--all-splits"]);
+    }
+    assert!(!folder.path().join("run").exists());
+}
