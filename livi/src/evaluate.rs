@@ -3,11 +3,11 @@
 use crate::config::LikelihoodKind;
 use crate::data::Table;
 use crate::metrics::calibration::DEFAULT_BINS;
-use crate::metrics::classification::mean_probabilities;
+use crate::metrics::classification::{mean_probabilities, softmax};
 use crate::metrics::regression::{coverage, rmse, sharpness};
 use crate::metrics::{ClassPredictions, PredictiveMixture};
 use crate::posterior::{Posterior, Predictions};
-use crate::predict::{class_probabilities, predict_in_parts};
+use crate::predict::predict_in_parts;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -149,7 +149,7 @@ fn classification(posterior: &Posterior, theta: &[f64], samples: usize, table: &
     let (mut probabilities, mut classes) = (Vec::new(), 1);
     predict_in_parts(posterior, theta, samples, &table.x, table.rows, |_, predictions| {
         classes = predictions.columns;
-        probabilities.extend(mean_probabilities(&class_probabilities(&predictions), samples, classes)?);
+        probabilities.extend(mean_probabilities(&softmax(predictions.outputs, classes), samples, classes)?);
         Ok(())
     })?;
     let predictions = ClassPredictions::new(&probabilities, classes, &labels)?;

@@ -3,6 +3,8 @@
 use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
+use crate::metrics::PredictiveMixture;
+use crate::metrics::classification::{ClassPredictions, mean_probabilities, softmax};
 use crate::model::Model;
 use crate::scale::{Scales, record_draw};
 use crate::train::{Encoded, dtype_of, split};
@@ -103,39 +105,18 @@ impl Posterior {
     /// vectors: log-mean-exp over samples of p(y | f_theta(x)).
     ///
     /// # Errors
-    /// Those of planning and running.
+    /// Those of planning and running; outputs that are not finite.
     pub fn log_likelihood(&self, theta: &[f64], samples: usize, data: &Encoded) -> Result<f64> {
         let outputs = self.forward(theta, samples, &data.x, data.rows)?;
-        let columns = self.columns();
-        let mut total = 0.0;
-        let mut terms = vec![0.0; samples];
-        for row in 0..data.rows {
-            let y = &data.y[row * columns..(row + 1) * columns];
-            for (s, term) in terms.iter_mut().enumerate() {
-                let at = (s * data.rows + row) * columns;
-                *term = self.log_density(y, &outputs[at..at + columns]);
-            }
-            total += log_sum_exp(&terms) - (samples as f64).ln();
+        let (rows, columns) = (data.rows, self.columns());
+        if self.model.likelihood == LikelihoodKind::Gaussian {
+            let mixture = PredictiveMixture::new(outputs, samples, rows, vec![self.noise_std; columns])?;
+            return Ok(mixture.log_likelihoods(&data.y)?.iter().sum::<f64>() / rows as f64);
         }
-        Ok(total / data.rows as f64)
-    }
-
-    /// log p(y | f) of one row.
-    fn log_density(&self, y: &[f64], f: &[f64]) -> f64 {
-        match self.model.likelihood {
-            LikelihoodKind::Gaussian => y
-                .iter()
-                .zip(f)
-                .map(|(y, f)| {
-                    let error = (y - f) / self.noise_std;
-                    -0.5 * error * error - self.noise_std.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
-                })
-                .sum(),
-            LikelihoodKind::Softmax => {
-                let partition = log_sum_exp(f);
-                y.iter().zip(f).map(|(y, f)| y * (f - partition)).sum()
-            }
-        }
+        let probabilities = mean_probabilities(&softmax(outputs, columns), samples, columns)?;
+        let labels: Vec<usize> =
+            data.y.chunks_exact(columns).map(|row| row.iter().position(|&y| y == 1.0).unwrap_or(0)).collect();
+        Ok(-ClassPredictions::new(&probabilities, columns, &labels)?.negative_log_likelihood())
     }
 
     fn columns(&self) -> usize {
@@ -188,15 +169,6 @@ impl Posterior {
 /// Seed of the random numbers of component k of a mixture, in training as in drawing; the first keeps the run's own.
 pub fn component_seed(seed: u64, k: usize) -> u64 {
     seed ^ (k as u64).wrapping_mul(0xD1B5_4A32_D192_ED03)
-}
-
-/// log sum exp, without overflow.
-fn log_sum_exp(terms: &[f64]) -> f64 {
-    let top = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !top.is_finite() {
-        return top;
-    }
-    top + terms.iter().map(|t| (t - top).exp()).sum::<f64>().ln()
 }
 
 /// A network's forward pass for chunks of fixed size.

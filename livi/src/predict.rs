@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::LikelihoodKind;
 use crate::metrics::PredictiveMixture;
-use crate::metrics::classification::{mean_probabilities, mutual_information, predictive_entropy};
+use crate::metrics::classification::{mean_probabilities, mutual_information, predictive_entropy, softmax};
 use crate::posterior::{Posterior, Predictions};
 use std::ops::Range;
 
@@ -34,18 +34,6 @@ pub fn predict_in_parts(
     Ok(())
 }
 
-/// Class probabilities of every weight sample (samples x rows x classes), from logits.
-pub fn class_probabilities(predictions: &Predictions) -> Vec<f64> {
-    let mut probabilities = predictions.outputs.clone();
-    for row in probabilities.chunks_mut(predictions.columns.max(1)) {
-        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        row.iter_mut().for_each(|logit| *logit = (*logit - top).exp());
-        let total: f64 = row.iter().sum();
-        row.iter_mut().for_each(|p| *p /= total);
-    }
-    probabilities
-}
-
 /// Named columns of predictions, one number a row of `x` (rows x inputs, original units).
 ///
 /// For a Gaussian likelihood and every target `t`, in the target's unit: `t_mean`, `t_epistemic_std` (of the mean over weight samples),
@@ -69,7 +57,7 @@ pub fn prediction_columns(
         let part = if gaussian {
             regression_columns(target_names, predictions, quantiles)?
         } else {
-            class_columns(target_names, &predictions)?
+            class_columns(target_names, predictions)?
         };
         if columns.is_empty() {
             columns = part;
@@ -102,10 +90,10 @@ fn regression_columns(names: &[String], predictions: Predictions, levels: &[f64]
     Ok(columns)
 }
 
-fn class_columns(names: &[String], predictions: &Predictions) -> Result<Vec<(String, Vec<f64>)>> {
+fn class_columns(names: &[String], predictions: Predictions) -> Result<Vec<(String, Vec<f64>)>> {
     let (samples, classes) = (predictions.samples, predictions.columns);
     let name = names.first().map_or("target", String::as_str);
-    let each = class_probabilities(predictions);
+    let each = softmax(predictions.outputs, predictions.columns);
     let mean = mean_probabilities(&each, samples, classes)?;
     let most_probable = mean.chunks_exact(classes).map(|row| {
         let best = row

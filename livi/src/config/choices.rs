@@ -98,22 +98,6 @@ choice! {
 }
 
 choice! {
-    /// How the entropy of the linearised sampler is computed in training.
-    EntropyMethod {
-        /// Log-determinant of the Gram matrix of the Jacobian.
-        Exact = "exact",
-        /// Lower bound from the smallest singular value.
-        Smallest = "smallest",
-        /// Upper bound from the largest singular value: a diagnostic, not an objective.
-        Largest = "largest",
-        /// Stochastic Lanczos quadrature.
-        Slq = "slq",
-        /// The published variant, kept for comparison.
-        Paper = "paper",
-    }
-}
-
-choice! {
     /// Learning rate over the steps of a run.
     Schedule {
         /// The same at every step.

@@ -5,9 +5,8 @@
 
 use toml::Value;
 
-use super::choices::{
-    Activation, Dtype, EntropyMethod, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
-};
+use super::choices::{Activation, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source};
+use crate::entropy::Method;
 
 /// What a key's value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +61,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("likelihood.learn_noise", Kind::Flag),
     ("prior.kind", Kind::Choice(PriorKind::NAMES)),
     ("prior.std", Kind::Number),
-    ("entropy.method", Kind::Choice(EntropyMethod::NAMES)),
+    ("entropy.method", Kind::Choice(Method::NAMES)),
     ("entropy.probes", Kind::Whole),
     ("entropy.steps", Kind::Whole),
     ("entropy.iterations", Kind::Whole),

@@ -19,9 +19,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::{Error, Result};
-pub use choices::{
-    Activation, Dtype, EntropyMethod, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
-};
+pub use choices::{Activation, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source};
 pub use sections::{
     DataConfig, EarlyStoppingConfig, EntropyConfig, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
     SamplerConfig, TrainingConfig,
@@ -34,13 +32,14 @@ pub const FORMAT_VERSION: u32 = 1;
 ///
 /// # Examples
 /// ```
-/// use livi::config::{Config, EntropyMethod};
+/// use livi::config::Config;
+/// use livi::entropy::Method;
 /// let mut config = Config::preset("toy").unwrap();
 /// config.set("training.steps=500").unwrap();
 /// config.set("entropy.method=slq").unwrap();
 /// config.validate().unwrap();
 /// assert_eq!(config.training.steps, Some(500));
-/// assert_eq!(config.entropy.method, EntropyMethod::Slq);
+/// assert_eq!(config.entropy.method, Method::Slq);
 /// let message = config.set("training.stesp=1").unwrap_err().to_string();
 /// assert!(message.contains("did you mean `training.steps`"));
 /// ```

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{
-    Activation, EntropyMethod, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
-};
+use super::choices::{Activation, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source};
+use crate::entropy::Method;
 
 /// `[data]`: where rows come from and how they are divided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -148,7 +147,7 @@ impl Default for PriorConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct EntropyConfig {
     /// Method. Default `exact`.
-    pub method: EntropyMethod,
+    pub method: Method,
     /// `slq`: random probes for each latent, at least 1. Default 1.
     pub probes: usize,
     /// `slq`: Krylov steps for each probe, at least 1. Default 10.
@@ -161,7 +160,7 @@ pub struct EntropyConfig {
 
 impl Default for EntropyConfig {
     fn default() -> Self {
-        Self { method: EntropyMethod::Exact, probes: 1, steps: 10, iterations: 30, tolerance: 1e-6 }
+        Self { method: Method::Exact, probes: 1, steps: 10, iterations: 30, tolerance: 1e-6 }
     }
 }
 

@@ -23,15 +23,12 @@ impl Method {
     /// All methods.
     pub const ALL: [Self; 5] = [Self::Exact, Self::Smallest, Self::Largest, Self::Slq, Self::Paper];
 
-    /// The name used in configurations and on the command line.
+    /// Names in configurations and on the command line, in the order of [`Method::ALL`].
+    pub const NAMES: &'static [&'static str] = &["exact", "smallest", "largest", "slq", "paper"];
+
+    /// Name in configurations and on the command line.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Smallest => "smallest",
-            Self::Largest => "largest",
-            Self::Slq => "slq",
-            Self::Paper => "paper",
-        }
+        Self::NAMES[self as usize]
     }
 }
 

@@ -73,6 +73,23 @@ impl<'a> ClassPredictions<'a> {
     }
 }
 
+/// Probabilities from logits, row by row of `classes` numbers: `exp(f_k) / sum_j exp(f_j)`, without overflow.
+///
+/// # Examples
+/// ```
+/// let found = livi::metrics::classification::softmax(vec![1000.0, 1000.0 + 3.0_f64.ln()], 2);
+/// assert!((found[0] - 0.25).abs() < 1e-12 && (found[1] - 0.75).abs() < 1e-12);
+/// ```
+pub fn softmax(mut logits: Vec<f64>, classes: usize) -> Vec<f64> {
+    for row in logits.chunks_mut(classes.max(1)) {
+        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        row.iter_mut().for_each(|logit| *logit = (*logit - top).exp());
+        let total: f64 = row.iter().sum();
+        row.iter_mut().for_each(|p| *p /= total);
+    }
+    logits
+}
+
 /// The largest probability of each row, one a row: the confidence.
 ///
 /// # Errors

@@ -16,4 +16,4 @@ pub use run::{Ending, Observer, Reason, Silent, run};
 pub use saved::{Saved, require_same_config, stored_config};
 pub use schedule::{complexity_weight, rate_factor};
 pub use targets::{Encoded, encode, outputs};
-pub use trainer::{Terms, Trainer, method_of, settings_of};
+pub use trainer::{Terms, Trainer, settings_of};

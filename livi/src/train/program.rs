@@ -2,8 +2,8 @@
 
 use super::optimiser::{Adam, Corrections};
 use crate::Result;
-use crate::config::{Config, Dtype, EntropyMethod, LikelihoodKind};
-use crate::entropy::{Constants, record_exact, record_surrogate};
+use crate::config::{Config, Dtype, LikelihoodKind};
+use crate::entropy::{Constants, Method, record_exact, record_surrogate};
 use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use crate::model::Model;
 use crate::sampler::Parameter;
@@ -105,11 +105,11 @@ impl Program {
         let scale_values = scales.map(|scales| scales.values);
         let prior = model.prior.record(t, model.network.layout(), recorded.theta, model.sigma, scale_values)?;
 
-        let (half_log_det, entropy, directions) = if config.entropy.method == EntropyMethod::Exact {
+        let (half_log_det, entropy, directions) = if config.entropy.method == Method::Exact {
             let exact = record_exact(t, &recorded, model.sigma)?;
             (Some(t.mean_all(exact.half_log_det)?), exact.surrogate, None)
         } else {
-            let probes = if config.entropy.method == EntropyMethod::Slq { config.entropy.probes } else { 1 };
+            let probes = if config.entropy.method == Method::Slq { config.entropy.probes } else { 1 };
             let u = t.named_input("entropy.u", &[probes, samples, m], dtype);
             let v = t.named_input("entropy.v", &[probes, samples, d], dtype);
             (None, record_surrogate(t, &recorded, u, v)?, Some((u, v)))

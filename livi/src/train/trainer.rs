@@ -6,7 +6,7 @@ use super::optimiser::first_correction;
 use super::program::{DataShape, Program};
 use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
-use crate::config::{Config, Dtype, EntropyConfig, EntropyMethod};
+use crate::config::{Config, Dtype, EntropyConfig};
 use crate::data::Dataset;
 use crate::entropy::{Directions, Method, Settings};
 use crate::export::{NamedTensor, TensorData, TensorFile};
@@ -98,7 +98,7 @@ impl Trainer {
         let step_plan = program.plan(memory_limit)?;
         let flops = step_plan.flops();
         let step_plan = machine.load(step_plan)?;
-        let directions = match method_of(config.entropy.method) {
+        let directions = match config.entropy.method {
             Method::Exact => None,
             method => {
                 let plan = machine.load(program.preparation_plan()?)?;
@@ -418,17 +418,6 @@ impl Trainer {
 fn validation_score(posterior: &Posterior, rows: &Encoded, seed: u64) -> Result<f64> {
     let theta = posterior.draw(VALIDATION_SAMPLES, seed)?;
     posterior.log_likelihood(&theta, VALIDATION_SAMPLES, rows)
-}
-
-/// The entropy method that a configuration names.
-pub fn method_of(method: EntropyMethod) -> Method {
-    match method {
-        EntropyMethod::Exact => Method::Exact,
-        EntropyMethod::Smallest => Method::Smallest,
-        EntropyMethod::Largest => Method::Largest,
-        EntropyMethod::Slq => Method::Slq,
-        EntropyMethod::Paper => Method::Paper,
-    }
 }
 
 /// The work that a configuration allows a matrix-free method in one training step.
