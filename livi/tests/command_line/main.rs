@@ -3,6 +3,7 @@
 mod bad_input;
 mod help;
 mod kill_and_resume;
+mod memory;
 mod outputs;
 mod support;
 mod training;
