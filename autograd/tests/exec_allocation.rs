@@ -50,10 +50,13 @@ fn program() -> autograd::Result<(Tape, Vec<Var>, Vec<Var>)> {
     let small = tape.matmul(hot, spread)?;
     let noise = tape.noise(Distribution::Normal, &[300, 150], DType::F64)?;
     let noisy = tape.mul(noise, hidden)?;
-    Ok((tape, vec![x, w, index], vec![columns, log_det, solution, small, noisy]))
+    let scale = tape.input(&[], DType::F64);
+    let noisy = tape.mul(noisy, scale)?;
+    Ok((tape, vec![scale, x, w, index], vec![log_det, columns, solution, small, noisy]))
 }
 
-fn loaded(threads: usize) -> autograd::Result<(Machine, PlanId)> {
+/// A machine with the program, and its scalars: one input, one output.
+fn loaded(threads: usize) -> autograd::Result<(Machine, PlanId, [Var; 2])> {
     let (tape, inputs, outputs) = program()?;
     let mut machine = Machine::cpu(threads)?;
     let plan = machine.load(Plan::new(&tape, &Request::outputs(&outputs))?)?;
@@ -61,18 +64,20 @@ fn loaded(threads: usize) -> autograd::Result<(Machine, PlanId)> {
         let values: Vec<f64> = (0..tape.elements(input)).map(|i| (i % 5) as f64).collect();
         machine.write_f64(input, &values)?;
     }
-    Ok((machine, plan))
+    Ok((machine, plan, [inputs[0], outputs[0]]))
 }
 
 // One test: the counter belongs to the whole process.
 #[test]
-fn a_run_allocates_nothing_but_a_queue_block_of_the_thread_pool_now_and_then() {
+fn a_run_between_scalars_written_and_read_allocates_nothing_but_a_queue_block_of_the_thread_pool_now_and_then() {
     for (threads, allowed) in [(1, 0), (2, 3)] {
-        let (mut machine, plan) = loaded(threads).unwrap();
+        let (mut machine, plan, [scale, log_det]) = loaded(threads).unwrap();
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         for step in 0..100 {
             machine.set_noise(1, step);
+            machine.write_scalar(scale, step as f64).unwrap();
             machine.run(plan).unwrap();
+            assert!(machine.read_scalar(log_det).unwrap().is_finite());
         }
         let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
         assert!(count <= allowed, "{count} allocations in 100 runs on {threads} threads");

@@ -268,6 +268,56 @@ impl Machine {
         }
     }
 
+    /// The value of a variable of one element, of any type, as `f64`; nothing is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] if the variable has more elements than one, or none; [`Error::Unbound`] as in [`Machine::read`].
+    pub fn read_scalar(&self, var: Var) -> Result<f64> {
+        Ok(match self.held[self.scalar_position(var)?].dtype {
+            DType::F32 => f64::from(self.read::<f32>(var)?[0]),
+            DType::F64 => self.read::<f64>(var)?[0],
+            DType::U32 => f64::from(self.read::<u32>(var)?[0]),
+        })
+    }
+
+    /// Gives a variable of one element, of any type, its value, rounded to the type as [`Machine::write_f64`] does; nothing is allocated.
+    ///
+    /// ```
+    /// use autograd::{DType, Machine, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let rate = tape.input(&[], DType::F32);
+    /// let half = tape.scale(rate, 0.5)?;
+    /// let plan = Plan::new(&tape, &Request::outputs(&[half]))?;
+    /// let mut machine = Machine::cpu(1)?;
+    /// let plan = machine.load(plan)?;
+    /// machine.write_scalar(rate, 3.0)?;
+    /// machine.run(plan)?;
+    /// assert_eq!(machine.read_scalar(half)?, 1.5);
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] if the variable has more elements than one, or none; [`Error::Unbound`] if no loaded plan mentions it.
+    pub fn write_scalar(&mut self, var: Var, value: f64) -> Result<()> {
+        match self.held[self.scalar_position(var)?].dtype {
+            DType::F32 => self.write(var, &[value as f32]),
+            DType::F64 => self.write(var, &[value]),
+            DType::U32 => self.write(var, &[value as u32]),
+        }
+    }
+
+    /// Position of a variable that has one element.
+    fn scalar_position(&self, var: Var) -> Result<usize> {
+        let position = self.position(var)?;
+        match self.held[position].elements {
+            1 => Ok(position),
+            elements => Err(Error::Buffer {
+                name: name(var),
+                problem: format!("used as one number, but it has {elements} elements"),
+            }),
+        }
+    }
+
     /// Sets the seed and the step that noise leaves draw from: equal pairs give equal numbers.
     pub fn set_noise(&mut self, seed: u64, step: u64) {
         self.seed = seed;

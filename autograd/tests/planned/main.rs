@@ -5,6 +5,8 @@ mod arbitrary;
 mod every_primitive;
 mod generator;
 mod harness;
+mod order_of_sums;
+mod paranoid_twin;
 mod random_programs;
 #[path = "../reference/mod.rs"]
 mod reference;

@@ -6,7 +6,7 @@ use crate::reference::{Bindings, Random, Value, evaluate_reals};
 use autograd::{DType, Tape, Var};
 
 /// Adds derivatives of a scalar made from some values, tangents of those values and batches over an input.
-fn extended(program: &mut Program, seed: u64) -> Vec<Var> {
+pub fn extended(program: &mut Program, seed: u64) -> Vec<Var> {
     let mut random = Random::new(seed ^ 0xabcd);
     let mut outputs = program.some(6);
     let inputs = program.inputs.clone();
@@ -44,7 +44,7 @@ fn extended(program: &mut Program, seed: u64) -> Vec<Var> {
 }
 
 /// How far the outputs move when every input moves by one part in 10^6: the program's own sensitivity, per unit.
-fn sensitivity(tape: &Tape, outputs: &[Var], bindings: &Bindings) -> f64 {
+pub fn sensitivity(tape: &Tape, outputs: &[Var], bindings: &Bindings) -> f64 {
     let moved: Bindings = bindings
         .iter()
         .map(|(var, value)| {

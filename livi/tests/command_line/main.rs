@@ -4,6 +4,7 @@ mod bad_input;
 mod help;
 mod kill_and_resume;
 mod mixtures;
+mod memory;
 mod outputs;
 mod support;
 mod training;

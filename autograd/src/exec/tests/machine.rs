@@ -92,6 +92,56 @@ fn plans_share_persistent_buffers() {
     assert_eq!(machine.read::<f64>(vars[2]).unwrap(), [7.0, 8.0, 9.0]);
 }
 
+/// A machine that holds one variable.
+fn holding(shape: &[usize], dtype: DType) -> (Machine, Var) {
+    let var = Tape::new().input(shape, dtype);
+    let mut machine = Machine::cpu(1).unwrap();
+    let elements = shape.iter().product();
+    machine.load_steps(Vec::new(), vec![Buffer { dtype, elements, place: Place::Persistent(var) }], &[var]).unwrap();
+    (machine, var)
+}
+
+#[test]
+fn scalars_of_every_type_come_back_as_they_were_rounded() {
+    for (dtype, rounded) in [(DType::F64, 2.7), (DType::F32, f64::from(2.7_f32)), (DType::U32, 2.0)] {
+        for shape in [&[] as &[usize], &[1], &[1, 1]] {
+            let (mut machine, var) = holding(shape, dtype);
+            machine.write_scalar(var, 2.7).unwrap();
+            assert_eq!(machine.read_scalar(var).unwrap(), rounded, "{dtype} {shape:?}");
+            assert_eq!(machine.read_f64(var).unwrap(), [rounded], "{dtype} {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn scalars_and_slices_are_the_same_values() {
+    let (mut machine, var) = holding(&[1], DType::F32);
+    machine.write_f64(var, &[-0.1]).unwrap();
+    assert_eq!(machine.read_scalar(var).unwrap(), f64::from(-0.1_f32));
+}
+
+#[test]
+fn variables_of_more_or_less_than_one_element_are_no_scalars() {
+    for (shape, count) in [(&[2_usize] as &[usize], "2 elements"), (&[0], "0 elements")] {
+        let (mut machine, var) = holding(shape, DType::F64);
+        machine.write(var, &vec![1.0_f64; shape[0]]).unwrap();
+        for error in [machine.write_scalar(var, 1.0).unwrap_err(), machine.read_scalar(var).unwrap_err()] {
+            assert!(matches!(error, Error::Buffer { .. }) && error.to_string().contains(count), "{error}");
+        }
+    }
+}
+
+#[test]
+fn scalars_that_are_unknown_or_without_value_are_unbound() {
+    let (mut machine, var) = holding(&[], DType::F64);
+    assert!(matches!(machine.read_scalar(var), Err(Error::Unbound { .. })));
+    let mut tape = Tape::new();
+    tape.input(&[], DType::F64);
+    let unknown = tape.input(&[], DType::F64);
+    assert!(matches!(machine.write_scalar(unknown, 1.0), Err(Error::Unbound { .. })));
+    assert!(matches!(machine.read_scalar(unknown), Err(Error::Unbound { .. })));
+}
+
 #[test]
 fn zero_threads_are_refused() {
     assert!(matches!(Machine::cpu(0), Err(Error::Argument { .. })));
