@@ -59,6 +59,7 @@ fn program() -> autograd::Result<(Tape, Vec<Var>, Vec<Var>)> {
 fn loaded(threads: usize) -> autograd::Result<(Machine, PlanId, [Var; 2])> {
     let (tape, inputs, outputs) = program()?;
     let mut machine = Machine::cpu(threads)?;
+    machine.spread_from(0.0);
     let plan = machine.load(Plan::new(&tape, &Request::outputs(&outputs))?)?;
     for &input in &inputs {
         let values: Vec<f64> = (0..tape.elements(input)).map(|i| (i % 5) as f64).collect();

@@ -324,26 +324,48 @@ impl Machine {
         self.step = step;
     }
 
+    /// Sets the work, in floating-point operations, from which on a plan is spread over the threads. Below, waking them costs more than they save:
+    /// such a plan runs on the calling thread, with the same results. 0 spreads whatever can be.
+    pub fn spread_from(&mut self, work: f64) {
+        self.cpu.least_work = work;
+    }
+
     /// Runs a plan.
     ///
     /// # Errors
     /// [`Error::Unbound`] if an input was never given values, [`Error::NotPositiveDefinite`] and [`Error::IndexOutOfRange`] from its steps,
     /// [`Error::Argument`] for a plan of another machine.
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
+        let loaded = self.loaded(plan)?;
+        self.cpu.run(&loaded.program, self.seed, self.step)?;
+        for position in &self.plans[plan.index].writes {
+            self.held[*position].written = true;
+        }
+        Ok(())
+    }
+
+    /// Runs a plan so many times and answers the least seconds that each of its steps took, in the order of [`Plan::steps`].
+    ///
+    /// # Errors
+    /// As for [`Machine::run`].
+    pub fn profile(&mut self, plan: PlanId, runs: usize) -> Result<Vec<f64>> {
+        self.run(plan)?;
+        let loaded = self.loaded(plan)?;
+        self.cpu.profile(&loaded.program, self.seed, self.step, runs)
+    }
+
+    /// A plan whose inputs all have values.
+    fn loaded(&self, plan: PlanId) -> Result<&Loaded> {
         let Some(loaded) = self.plans.get(plan.index) else {
             return Err(Error::Argument { name: "plan", problem: "it was loaded on another machine".into() });
         };
-        if let Some(&missing) = loaded.reads.iter().find(|&&position| !self.held[position].written) {
-            return Err(Error::Unbound {
+        match loaded.reads.iter().find(|&&position| !self.held[position].written) {
+            Some(&missing) => Err(Error::Unbound {
                 name: name(self.held[missing].var),
                 problem: "the plan reads it and it was never given values; write it first",
-            });
+            }),
+            None => Ok(loaded),
         }
-        self.cpu.run(&loaded.program, self.seed, self.step)?;
-        for &position in &loaded.writes {
-            self.held[position].written = true;
-        }
-        Ok(())
     }
 
     /// Bytes of the arena.

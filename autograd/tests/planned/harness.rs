@@ -27,6 +27,7 @@ pub fn load(machine: &mut Machine, tape: &Tape, request: &Request) -> (PlanId, V
 /// Values of the outputs on a machine with some threads.
 pub fn run(tape: &Tape, outputs: &[Var], bindings: &Bindings, options: Options, threads: usize) -> Vec<Vec<f64>> {
     let mut machine = Machine::cpu(threads).unwrap();
+    machine.spread_from(0.0);
     let (plan, inputs) = load(&mut machine, tape, &Request { outputs, options, ..Request::default() });
     write(&mut machine, &inputs, bindings);
     machine.run(plan).unwrap();

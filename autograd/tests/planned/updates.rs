@@ -139,6 +139,7 @@ fn noise_is_the_same_in_all_plans_of_a_step_and_new_in_the_next() {
         let mut draws = Vec::new();
         for (threads, options) in [(1, Options::default()), (2, Options::default()), (1, PARANOID)] {
             let mut machine = Machine::cpu(threads).unwrap();
+            machine.spread_from(0.0);
             let (raw, _) =
                 load(&mut machine, &tape, &Request { outputs: &[noise, other], options, ..Request::default() });
             let (used, reads) =

@@ -1,37 +1,69 @@
 //! Exact entropy of small samplers, value with the gradient of all sampler weights, and a whole training step of the toy regression.
 //!
-//! `small_samplers [--threads N] [--json]` prints medians in milliseconds; the sizes are those of the PyTorch and JAX peers.
+//! `small_samplers [--threads N] [--only TEXT] [--json]` prints medians in milliseconds; the sizes are those of the PyTorch and JAX peers. With
+//! `--steps` it prints each plan's steps with the least time that each took. `--only` keeps the jobs whose name or sizes contain the text.
 
-use autograd::{DType, Machine, Plan, Request, Tape, Var};
+use autograd::{DType, Machine, Plan, PlanId, Request, Tape, Var};
 use livi::activation::Activation;
 use livi::config::Config;
 use livi::entropy::record_exact;
+use livi::model::Model;
 use livi::sampler::{MlpSampler, Sampler, initial_parameters};
-use livi::train::Trainer;
+use livi::train::{DataShape, Program, Trainer};
 use livi_benches::{Timing, time};
 
 const SIGMA: f64 = 1e-2;
+/// Runs of a plan whose steps are timed.
+const REPEATS: usize = 300;
 /// (m, d, latents, hidden).
 const SIZES: [(usize, usize, usize, usize); 4] =
     [(105, 60, 3, 105), (2000, 20, 10, 100), (10_000, 50, 1, 100), (10_000, 50, 10, 100)];
 
 fn main() -> livi::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let json = arguments.iter().any(|a| a == "--json");
-    let threads = arguments
-        .iter()
-        .position(|a| a == "--threads")
-        .and_then(|k| arguments.get(k + 1))
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(2);
+    let flag = |name: &str| arguments.iter().any(|a| a == name);
+    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|k| arguments.get(k + 1));
+    let (json, steps) = (flag("--json"), flag("--steps"));
+    let threads = value("--threads").and_then(|text| text.parse().ok()).unwrap_or(2);
+    let wanted = |job: &str, sizes: &str| value("--only").is_none_or(|text| job.contains(text) || sizes.contains(text));
     for (m, d, latents, hidden) in SIZES {
-        let (timing, flops) = entropy(m, d, latents, hidden, threads)?;
-        let sizes = format!("m={m} d={d} B={latents} h={hidden}");
-        print(json, "entropy_value_and_grad", &sizes, threads, timing, flops);
+        let (job, sizes) = ("entropy_value_and_grad", format!("m={m} d={d} B={latents} h={hidden}"));
+        if wanted(job, &sizes) {
+            let Job { mut machine, plan, flops, table } = entropy(m, d, latents, hidden, threads)?;
+            if steps {
+                print_steps(&table, &machine.profile(plan, REPEATS)?);
+            } else {
+                print(json, job, &sizes, threads, time(3.0, || machine.run(plan))?, flops);
+            }
+        }
     }
-    let (timing, flops) = toy_step(threads)?;
-    print(json, "toy_step", "1-7-10-1, MLP 60-105-105, S=3, 70 points", threads, timing, flops);
+    let (job, sizes) = ("toy_step", "1-7-10-1, MLP 60-105-105, S=3, 70 points");
+    if wanted(job, sizes) {
+        if steps {
+            let Job { mut machine, plan, table, .. } = toy_plan(threads)?;
+            print_steps(&table, &machine.profile(plan, REPEATS)?);
+        } else {
+            let (timing, flops) = toy_step(threads)?;
+            print(json, job, sizes, threads, timing, flops);
+        }
+    }
     Ok(())
+}
+
+/// A loaded plan whose inputs have values.
+struct Job {
+    machine: Machine,
+    plan: PlanId,
+    flops: f64,
+    table: String,
+}
+
+/// A plan's table with the microseconds of each step in front.
+fn print_steps(table: &str, seconds: &[f64]) {
+    for (line, seconds) in table.lines().skip(1).zip(seconds) {
+        println!("{:>9.1} us {line}", seconds * 1e6);
+    }
+    println!("{:>9.1} us in all", seconds.iter().sum::<f64>() * 1e6);
 }
 
 fn print(json: bool, job: &str, sizes: &str, threads: usize, timing: Timing, flops: f64) {
@@ -51,7 +83,7 @@ fn print(json: bool, job: &str, sizes: &str, threads: usize, timing: Timing, flo
 }
 
 /// Mean over latents of the exact half log-determinant with the gradient with respect to all sampler weights.
-fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) -> livi::Result<(Timing, f64)> {
+fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) -> livi::Result<Job> {
     let sampler = MlpSampler::new(d, &[hidden], m, Activation::Elu)?;
     let mut tape = Tape::new();
     let parameters: Vec<Var> =
@@ -64,7 +96,7 @@ fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) ->
     let mut outputs = vec![value];
     outputs.extend(tape.grad(surrogate, &parameters)?);
     let plan = Plan::new(&tape, &Request::outputs(&outputs))?;
-    let flops = plan.flops();
+    let (flops, table) = (plan.flops(), plan.to_string());
     let needed = plan.inputs().to_vec();
     let mut machine = Machine::cpu(threads)?;
     let plan = machine.load(plan)?;
@@ -75,7 +107,7 @@ fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) ->
     }
     let points: Vec<f64> = (0..latents * d).map(|i| ((i * 7919 % 1000) as f64 / 500.0 - 1.0) * 1.7).collect();
     machine.write_f64(z, &points)?;
-    Ok((time(3.0, || machine.run(plan))?, flops))
+    Ok(Job { machine, plan, flops, table })
 }
 
 /// A whole step of the toy preset: noise, objective, gradient, update, terms read back and checked.
@@ -86,4 +118,23 @@ fn toy_step(threads: usize) -> livi::Result<(Timing, f64)> {
     let mut trainer = Trainer::new(&config, &dataset, threads, None)?;
     let flops = trainer.step_flops();
     Ok((time(3.0, || trainer.advance().map(|_| ()))?, flops))
+}
+
+/// The plan of such a step, its inputs filled with small numbers.
+fn toy_plan(threads: usize) -> livi::Result<Job> {
+    let config = Config::preset("toy")?;
+    let data = livi::data::load(&config.data)?.training;
+    let model = Model::new(&config, data.inputs, 1)?;
+    let shape = DataShape { rows: data.rows, inputs: data.inputs, outputs: 1, batch: data.rows };
+    let program = Program::record(&config, &model, shape)?;
+    let plan = program.plan(None)?;
+    let (flops, table, inputs) = (plan.flops(), plan.to_string(), plan.inputs().to_vec());
+    let mut machine = Machine::cpu(threads)?;
+    let plan = machine.load(plan)?;
+    for input in inputs {
+        let values: Vec<f64> =
+            (0..program.tape.elements(input)).map(|i| 1e-4 + (i * 7919 % 1000) as f64 * 1e-4).collect();
+        machine.write_f64(input, &values)?;
+    }
+    Ok(Job { machine, plan, flops, table })
 }

@@ -3,6 +3,7 @@
 use super::frame::{Frame, Kernel, Nothing};
 use super::product::Field;
 use super::scalar::{Cast, Scalar};
+use super::small_factor::{self, Factor, Inverse, LogDiagonal, Square};
 use super::view::{Site, Window};
 use crate::plan::step::View;
 use crate::{DType, Error, Result};
@@ -14,7 +15,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Floating-point operations above which a batch is spread over threads.
-const SPREAD: usize = 1 << 18;
+const SPREAD: usize = 1 << 20;
 /// Right-hand sides that one task solves for.
 const COLUMNS: usize = 64;
 
@@ -47,6 +48,13 @@ impl<T> Batch<T> {
     unsafe fn at(&self, entry: usize, row: usize, column: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.pointer.add(entry * self.batch + row * self.row + column * self.column) }
+    }
+
+    /// # Safety
+    /// The entry must lie inside of the window.
+    unsafe fn square(&self, entry: usize) -> Square<T> {
+        // SAFETY: the caller's promise.
+        Square { pointer: unsafe { self.at(entry, 0, 0) }, row: self.row, column: self.column }
     }
 
     /// # Safety
@@ -184,7 +192,9 @@ where
         Request::Inverse => (n * n * n, 1),
         Request::LogDet => (20 * n, 1),
     };
+    let small = n <= small_factor::LARGEST;
     let requirement = match request {
+        Request::Cholesky | Request::Inverse if small => StackReq::new::<u8>(small_factor::scratch_bytes::<T>(n)),
         Request::Cholesky => llt::factor::cholesky_in_place_scratch::<T>(n, Par::Seq, Spec::default()),
         Request::Inverse => llt::inverse::inverse_scratch::<T>(n, Par::Seq),
         Request::Solve | Request::LogDet => StackReq::EMPTY,
@@ -243,14 +253,11 @@ where
             }
             Task::LogDet => {
                 for entry in 0..self.batch {
-                    let mut sum = T::ZERO;
-                    for i in 0..self.n {
-                        // SAFETY: inside of the checked views.
-                        let diagonal = unsafe { *self.input.at(entry, i, i) };
-                        sum = Scalar::add(sum, Scalar::ln(diagonal));
+                    // SAFETY: inside of the checked views.
+                    unsafe {
+                        let sum = frame.arch.dispatch(LogDiagonal { factor: self.input.square(entry), n: self.n });
+                        *self.out.at(entry, 0, 0) = Scalar::add(sum, sum);
                     }
-                    // SAFETY: as above.
-                    unsafe { *self.out.at(entry, 0, 0) = Scalar::add(sum, sum) };
                 }
                 Ok(())
             }
@@ -282,8 +289,13 @@ where
 
     fn factor(&self, frame: &Frame<'_>, entry: usize) -> std::result::Result<(), usize> {
         let n = self.n;
-        // SAFETY: the views were checked; each task has a matrix of its own; the input does not overlap the result.
+        // SAFETY: the views were checked; each task has a matrix of its own; the input does not overlap the result. The scratch memory is this
+        // thread's own and as large as `scratch_bytes` says.
         unsafe {
+            if n <= small_factor::LARGEST {
+                let (matrix, out) = (self.input.square(entry), self.out.square(entry));
+                return frame.arch.dispatch(Factor { matrix, out, n, scratch: frame.scratch().cast() });
+            }
             let out = self.out.at(entry, 0, 0);
             // faer works along columns: the factor is made column-major, then transposed.
             for row in 0..n {
@@ -331,6 +343,10 @@ where
         let n = self.n;
         // SAFETY: as in `factor`.
         unsafe {
+            if n <= small_factor::LARGEST {
+                let (factor, out) = (self.input.square(entry), self.out.square(entry));
+                return frame.arch.dispatch(Inverse { factor, out, n, scratch: frame.scratch().cast() });
+            }
             let out = self.out.at(entry, 0, 0);
             // The lower triangle, written column-major: the upper one of the row-major result.
             let matrix = MatMut::from_raw_parts_mut(out, n, n, 1, n as isize);

@@ -3,6 +3,7 @@
 //! Everything that depends on shapes only - tiles, tasks, scratch memory, addresses - is settled when a plan is loaded; a run walks over kernels
 //! and allocates nothing. Work is cut by shape, never by the number of threads, so results are the same for any number.
 
+mod arrange;
 mod elementwise;
 mod factor;
 mod frame;
@@ -11,6 +12,7 @@ mod math;
 mod noise;
 mod product;
 mod scalar;
+mod small_factor;
 mod view;
 
 use super::memory::Block;
@@ -19,12 +21,19 @@ use crate::{Error, Result};
 use frame::{Frame, Kernel};
 use pulp::Arch;
 use rayon::ThreadPool;
+use std::time::Instant;
 use view::Site;
+
+/// Operations that take as long as moving a byte.
+const FLOPS_PER_BYTE: f64 = 4.0;
+/// Work below which waking threads costs more than they save.
+const LEAST_WORK: f64 = 3e7;
 
 /// Kernels of one plan.
 pub(crate) struct Program {
     kernels: Vec<Box<dyn Kernel>>,
-    parallel: bool,
+    /// Work of the steps that can be spread over threads.
+    spread_work: f64,
     scratch_bytes: usize,
 }
 
@@ -33,6 +42,8 @@ pub(crate) struct Cpu {
     arch: Arch,
     pool: Option<ThreadPool>,
     scratch: Vec<Block>,
+    /// Work from which on a plan is spread over the threads.
+    pub(crate) least_work: f64,
 }
 
 impl Program {
@@ -43,11 +54,16 @@ impl Program {
     /// else may use that memory while the program runs.
     pub(crate) unsafe fn new(steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<Self> {
         let mut kernels = Vec::with_capacity(steps.len());
+        let mut spread_work = 0.0;
         for step in steps {
-            kernels.push(compile(&Site { buffers, bases, step }, &step.action)?);
+            let kernel = compile(&Site { buffers, bases, step }, &step.action)?;
+            if kernel.parallel() {
+                spread_work += (step.flops + FLOPS_PER_BYTE * step.bytes).max(1.0);
+            }
+            kernels.push(kernel);
         }
         Ok(Self {
-            parallel: kernels.iter().any(|kernel| kernel.parallel()),
+            spread_work,
             scratch_bytes: kernels.iter().map(|kernel| kernel.scratch_bytes()).max().unwrap_or(0),
             kernels,
         })
@@ -92,7 +108,7 @@ impl Cpu {
             }
         };
         let scratch = (0..threads).map(|_| Block::zeroed(0)).collect();
-        Ok(Self { arch: Arch::new(), pool, scratch })
+        Ok(Self { arch: Arch::new(), pool, scratch, least_work: LEAST_WORK })
     }
 
     /// Makes ready for a program: scratch memory, and the products' own buffers on every thread.
@@ -117,13 +133,39 @@ impl Cpu {
     }
 
     /// Runs a program that `prepare` saw.
-    pub(crate) fn run(&mut self, program: &Program, seed: u64, step: u64) -> Result<()> {
-        let pool = self.pool.as_ref().filter(|_| program.parallel);
+    pub(crate) fn run(&self, program: &Program, seed: u64, step: u64) -> Result<()> {
+        self.inside(program, seed, step, |frame| program.kernels.iter().try_for_each(|kernel| kernel.run(frame)))
+    }
+
+    /// Runs such a program so many times; the least seconds that each kernel took.
+    pub(crate) fn profile(&self, program: &Program, seed: u64, step: u64, runs: usize) -> Result<Vec<f64>> {
+        let mut least = vec![f64::INFINITY; program.kernels.len()];
+        self.inside(program, seed, step, |frame| {
+            for _ in 0..runs {
+                for (kernel, least) in program.kernels.iter().zip(&mut least) {
+                    let start = Instant::now();
+                    kernel.run(frame)?;
+                    *least = least.min(start.elapsed().as_secs_f64());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(least)
+    }
+
+    /// Calls `run` on one of the threads that a program is spread over, or on the caller's own if there is not enough to spread.
+    fn inside(
+        &self,
+        program: &Program,
+        seed: u64,
+        step: u64,
+        run: impl FnOnce(&Frame<'_>) -> Result<()> + Send,
+    ) -> Result<()> {
+        let pool = self.pool.as_ref().filter(|_| program.spread_work > 0.0 && program.spread_work >= self.least_work);
         let frame = Frame { arch: self.arch, seed, step, pooled: pool.is_some(), scratch: &self.scratch };
-        let run = || program.kernels.iter().try_for_each(|kernel| kernel.run(&frame));
         match pool {
-            Some(pool) => pool.install(run),
-            None => run(),
+            Some(pool) => pool.install(|| run(&frame)),
+            None => run(&frame),
         }
     }
 }

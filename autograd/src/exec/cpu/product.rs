@@ -1,13 +1,17 @@
 //! Batched matrix products with epilogues.
 
+use super::arrange::{fewer, has_rank_3, transposed};
 use super::elementwise::{Entry, LoopElement, LoopKernel, build};
 use super::frame::{Frame, Kernel, Nothing};
-use super::scalar::Cast;
+use super::scalar::{Cast, Scalar};
+use super::small_factor::Vector;
 use super::view::{Site, Window};
+use crate::exec::memory::Block;
 use crate::plan::step::{Epilogue, Product, View};
 use crate::{DType, Result};
-use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
+use std::ops::Range;
 
 /// Floating-point operations of one task at least.
 const TASK: usize = 1 << 20;
@@ -15,6 +19,9 @@ const TASK: usize = 1 << 20;
 const ROWS: usize = 32;
 /// Rows that a block must have.
 const LEAST_ROWS: usize = 96;
+/// Inner elements of a segment at least, and how many segments an inner axis is cut into at most.
+const DEPTH: usize = 256;
+const SEGMENTS: usize = 8;
 /// Bytes of a block of the result that an epilogue works on while it is in cache.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -62,6 +69,10 @@ struct ProductKernel<T> {
     blocks: usize,
     /// Batch entries of a task.
     entries: usize,
+    /// Inner elements of a segment: all, unless one small result of a long inner axis is made from partial ones.
+    depth: usize,
+    /// Results of the segments after the first.
+    partials: Option<Block>,
     spread: bool,
     epilogue: Option<Box<Finish<T>>>,
 }
@@ -78,7 +89,7 @@ unsafe impl<T: Send> Send for ProductKernel<T> {}
 unsafe impl<T: Sync> Sync for ProductKernel<T> {}
 
 /// Types that matrices have.
-pub(crate) trait Field: LoopElement + faer::traits::ComplexField
+pub(crate) trait Field: LoopElement + Vector + faer::traits::ComplexField
 where
     f32: Cast<Self>,
     f64: Cast<Self>,
@@ -94,35 +105,6 @@ pub(crate) fn compile(site: &Site<'_>, product: &Product) -> Result<Box<dyn Kern
         DType::F32 => typed::<f32>(site, product),
         DType::F64 => typed::<f64>(site, product),
         DType::U32 => Err(site.error("a product of integers".into())),
-    }
-}
-
-/// Whether the epilogue's views can be transposed; wrong ones are refused later, where they are named.
-fn has_rank_3(product: &Product) -> bool {
-    product.epilogue.as_ref().is_none_or(|epilogue| {
-        let views = epilogue.loads.iter().chain(epilogue.stores.iter().map(|(_, view)| view));
-        views.into_iter().all(|view| view.shape.len() == 3 && view.strides.len() == 3)
-    })
-}
-
-/// The product of the transposes: out^T (+)= b^T a^T.
-fn transposed(product: &Product) -> Product {
-    let turn = |view: &View| {
-        let mut view = view.clone();
-        view.shape.swap(1, 2);
-        view.strides.swap(1, 2);
-        view
-    };
-    Product {
-        a: turn(&product.b),
-        b: turn(&product.a),
-        out: turn(&product.out),
-        accumulate: product.accumulate,
-        epilogue: product.epilogue.as_ref().map(|epilogue| Epilogue {
-            loads: epilogue.loads.iter().map(turn).collect(),
-            code: epilogue.code.clone(),
-            stores: epilogue.stores.iter().map(|(value, view)| (*value, turn(view))).collect(),
-        }),
     }
 }
 
@@ -147,6 +129,9 @@ where
     }
     if batch * m * n == 0 {
         return Ok(Box::new(Nothing));
+    }
+    if let Some(fewer) = fewer(product) {
+        return typed::<T>(site, &fewer);
     }
     let flops = 2 * m * n * k.max(1);
     if n >= 2 * m && flops >= 4 * TASK && has_rank_3(product) {
@@ -184,6 +169,9 @@ where
             }))
         }
     };
+    let cut = batch == 1 && blocks == 1 && k >= 4 * m.max(n) && flops >= 8 * TASK;
+    let depth = if cut { k.div_ceil(SEGMENTS).max(DEPTH).next_multiple_of(64).min(k) } else { k };
+    let partials = (depth < k).then(|| Block::zeroed((k.div_ceil(depth) - 1) * m * n * size_of::<T>()));
     Ok(Box::new(ProductKernel::<T> {
         batch,
         m,
@@ -198,7 +186,9 @@ where
         rows,
         blocks,
         entries,
-        spread: flops * batch >= 2 * TASK && (blocks > 1 || (!summed && batch > entries)),
+        depth,
+        spread: flops * batch >= 2 * TASK && (blocks > 1 || partials.is_some() || (!summed && batch > entries)),
+        partials,
         epilogue,
     }))
 }
@@ -249,10 +239,14 @@ where
 {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
         let blocks = self.blocks;
+        if let Some(partials) = &self.partials {
+            self.segments(frame, partials);
+            return Ok(());
+        }
         if blocks > 1 && !frame.pooled && !self.symmetric && (self.epilogue.is_none() || self.k >= self.rows) {
             // One thread gains nothing by blocks, each of which packs the right operand anew; the bits are the same.
             for entry in 0..if self.summed { 1 } else { self.batch } {
-                self.products(entry, 0, self.m, self.n);
+                self.products(entry, 0, self.m);
                 for block in 0..blocks {
                     self.finish(frame, entry, block);
                 }
@@ -300,8 +294,7 @@ where
     fn block(&self, frame: &Frame<'_>, entry: usize, block: usize) {
         let first = block * self.rows;
         let rows = if block + 1 == self.blocks { self.m - first } else { self.rows };
-        let columns = if self.symmetric { first + rows } else { self.n };
-        self.products(entry, first, rows, columns);
+        self.products(entry, first, rows);
         if self.symmetric && self.blocks > 1 {
             return;
         }
@@ -320,43 +313,79 @@ where
         }
     }
 
+    /// Computes a single result from those of segments of the inner axis, added in their order.
+    fn segments(&self, frame: &Frame<'_>, partials: &Block) {
+        let (m, n) = (self.m, self.n);
+        let partial = |segment: usize| Matrix {
+            pointer: partials.pointer().cast::<T>().wrapping_add((segment - 1) * m * n),
+            batch: 0,
+            row: n,
+            column: 1,
+        };
+        let count = self.k.div_ceil(self.depth);
+        frame.for_each(count, self.spread, |segment| {
+            let first = segment * self.depth;
+            let depth = first..(first + self.depth).min(self.k);
+            if segment == 0 {
+                self.multiply(&self.out, 0, 0..m, depth, self.accumulate);
+            } else {
+                self.multiply(&partial(segment), 0, 0..m, depth, false);
+            }
+        });
+        for segment in 1..count {
+            let from = partial(segment);
+            for row in 0..m {
+                for column in 0..if self.symmetric { row + 1 } else { n } {
+                    // SAFETY: inside of the checked view and of the block; all segments have left their results.
+                    unsafe {
+                        let to = self.out.at(0, row, column);
+                        *to = Scalar::add(*to, *from.at(0, row, column));
+                    }
+                }
+            }
+        }
+        if self.symmetric {
+            self.mirror(0);
+        }
+        self.finish(frame, 0, 0);
+    }
+
     /// Computes rows of one result: one product, or all of them added up in order.
-    fn products(&self, entry: usize, first: usize, rows: usize, columns: usize) {
+    fn products(&self, entry: usize, first: usize, rows: usize) {
         let products = if self.summed { 0..self.batch } else { entry..entry + 1 };
         for (position, product) in products.enumerate() {
-            self.multiply(product, first, rows, columns, self.accumulate || position > 0);
+            let add = self.accumulate || position > 0;
+            self.multiply(&self.out, product, first..first + rows, 0..self.k, add);
         }
     }
 
-    fn multiply(&self, entry: usize, first: usize, rows: usize, columns: usize, add: bool) {
+    /// Computes some rows of a product, of a symmetric one only the lower triangle.
+    fn multiply(&self, out: &Matrix<T>, entry: usize, rows: Range<usize>, depth: Range<usize>, add: bool) {
         let accum = if add { Accum::Add } else { Accum::Replace };
-        // SAFETY: the views were checked when the kernel was compiled; the result overlaps neither operand nor another task's rows.
-        let (out, a, b) = unsafe {
-            (
-                MatMut::from_raw_parts_mut(
-                    self.out.at(entry, first, 0),
-                    rows,
-                    columns,
-                    self.out.row as isize,
-                    self.out.column as isize,
-                ),
-                MatRef::from_raw_parts(
-                    self.a.at(entry, first, 0).cast_const(),
-                    rows,
-                    self.k,
-                    self.a.row as isize,
-                    self.a.column as isize,
-                ),
-                MatRef::from_raw_parts(
-                    self.b.at(entry, 0, 0).cast_const(),
-                    self.k,
-                    columns,
-                    self.b.row as isize,
-                    self.b.column as isize,
-                ),
-            )
+        let (row, column) = (out.row as isize, out.column as isize);
+        let part = |first: usize, columns: usize| {
+            // SAFETY: the views were checked when the kernel was compiled; the result overlaps neither operand nor what another task writes.
+            unsafe {
+                let to = MatMut::from_raw_parts_mut(out.at(entry, rows.start, first), rows.len(), columns, row, column);
+                let a = self.a.at(entry, rows.start, depth.start).cast_const();
+                let b = self.b.at(entry, depth.start, first).cast_const();
+                (
+                    to,
+                    MatRef::from_raw_parts(a, rows.len(), depth.len(), self.a.row as isize, self.a.column as isize),
+                    MatRef::from_raw_parts(b, depth.len(), columns, self.b.row as isize, self.b.column as isize),
+                )
+            }
         };
-        matmul(out, accum, a, b, T::ONE, Par::Seq);
+        let full = if self.symmetric { rows.start } else { self.n };
+        if full > 0 {
+            let (to, a, b) = part(0, full);
+            matmul(to, accum, a, b, T::ONE, Par::Seq);
+        }
+        if self.symmetric {
+            use triangular::BlockStructure::{Rectangular, TriangularLower};
+            let (to, a, b) = part(rows.start, rows.len());
+            triangular::matmul(to, TriangularLower, accum, a, Rectangular, b, Rectangular, T::ONE, Par::Seq);
+        }
     }
 
     /// Copies the lower triangle of a result to the upper one, by blocks that stay in cache.

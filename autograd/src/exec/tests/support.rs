@@ -41,6 +41,7 @@ impl Bench {
     /// A machine that ran the steps.
     pub(super) fn machine(&self, threads: usize) -> Result<Machine> {
         let mut machine = Machine::cpu(threads)?;
+        machine.spread_from(0.0);
         let inputs: Vec<Var> = self.inputs.iter().map(|(var, _)| *var).collect();
         let plan = machine.load_steps(self.steps.clone(), self.buffers.clone(), &inputs)?;
         for (var, values) in &self.inputs {

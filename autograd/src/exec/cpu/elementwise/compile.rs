@@ -1,8 +1,8 @@
 //! From a plan's loop to a loop that runs: tiles, slots of scratch memory, direct stores, tasks.
 
 use super::fold::{self, Combine};
+use super::kernel::{Code, Element, Load, LoopKernel, Mode, Output, Port, Source, Store, Target, Tile};
 use super::layout::{Axis, Fold, Layout, Pattern, tile_elements};
-use super::pass::{Code, Element, Load, LoopKernel, Mode, Output, Port, Source, Store, Target, Tile};
 use crate::exec::cpu::frame::{Kernel, Nothing};
 use crate::exec::cpu::scalar::{Cast, Scalar};
 use crate::exec::cpu::view::{Site, Window};

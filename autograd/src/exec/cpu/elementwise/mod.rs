@@ -6,9 +6,10 @@
 
 mod compile;
 mod fold;
+mod kernel;
 mod layout;
 mod pass;
 mod transfer;
 
 pub(crate) use compile::{Entry, build, compile};
-pub(crate) use pass::{Element as LoopElement, LoopKernel};
+pub(crate) use kernel::{Element as LoopElement, LoopKernel};
