@@ -78,11 +78,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Exit code of the command line: 2 when the user's input is at fault (sizes that do not fit the memory allowed included), 130 after an interruption, 1 otherwise.
+    /// Exit code of the command line: 2 when the user's input is at fault (sizes that do not fit the memory allowed included), 130 after an
+    /// interruption, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::File { .. } | Self::Config { .. } | Self::Argument { .. } => 2,
-            // More memory than the user allows (or than a machine can address): sizes and limit are the user's to choose.
             Self::Autograd(autograd::Error::Memory { .. }) => 2,
             Self::Interrupted { .. } => 130,
             Self::NotFinite { .. } | Self::Numerical { .. } | Self::Autograd(_) => 1,

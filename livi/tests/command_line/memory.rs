@@ -1,6 +1,6 @@
 //! Memory: what is refused, and what a whole process takes.
 
-use super::support::{command, livi};
+use super::support::livi;
 use std::fs;
 
 /// Bytes that the refusal of training with next to no memory names as needed.
@@ -29,7 +29,7 @@ fn memory_that_is_too_small_is_refused_with_the_least_that_would_do() {
 /// The most resident memory of the program, in kB, as the kernel's high-water mark tells it every half millisecond until the process ends.
 #[cfg(target_os = "linux")]
 fn most_resident_kb(folder: &std::path::Path, arguments: &[&str]) -> u64 {
-    let mut child = command(folder, arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = super::support::command(folder, arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     loop {
@@ -54,7 +54,6 @@ fn training_the_toy_regression_with_its_evaluation_and_pictures_stays_below_60_m
     let arguments = ["train", "toy", "--out", "run", "--set", "training.steps=400", "--threads", "2"];
     let most = most_resident_kb(folder.path(), &arguments);
     assert!(folder.path().join("run/report.md").is_file());
-    // Below the program's own code and stacks the mark was not read.
-    eprintln!("{most} kB");
+    // Below the size of the program's own code the mark was not read.
     assert!((4_000..60_000).contains(&most), "{most} kB");
 }
