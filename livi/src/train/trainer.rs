@@ -146,7 +146,7 @@ impl Trainer {
         let initial = self.posterior.model.initial(self.config.sampler.init_scale, self.seed());
         self.machine.write_f64(self.program.weights, &initial)?;
         if let Some(log_std) = self.program.log_std {
-            self.machine.write_f64(log_std, &[self.config.likelihood.initial_noise_std.ln()])?;
+            self.machine.write_scalar(log_std, self.config.likelihood.initial_noise_std.ln())?;
         }
         self.batches.reseed(self.seed() ^ BATCH_STREAM);
         self.best = None;
@@ -189,7 +189,7 @@ impl Trainer {
     /// The component in training as it stands in the machine.
     fn current(&self) -> Result<Component> {
         let log_std = match self.program.log_std {
-            Some(var) => self.machine.read_f64(var)?[0],
+            Some(var) => self.machine.read_scalar(var)?,
             None => 0.0,
         };
         Ok(Component { weights: self.machine.read_f64(self.program.weights)?, log_std })
@@ -227,14 +227,14 @@ impl Trainer {
         let learning_rate = training.learning_rate * factor;
         let correction = first_correction(t);
         let warmup = complexity_weight(training.warmup, done, self.steps);
-        self.machine.write_f64(self.program.warmup, &[warmup])?;
-        self.machine.write_f64(self.program.weights_adam.rate, &[learning_rate * correction])?;
+        self.machine.write_scalar(self.program.warmup, warmup)?;
+        self.machine.write_scalar(self.program.weights_adam.rate, learning_rate * correction)?;
         if let Some(adam) = &self.program.noise_adam {
             // The noise must not explain what the network has not yet learned: it warms up as prior and entropy do.
-            self.machine.write_f64(adam.rate, &[training.noise_learning_rate * factor * warmup * correction])?;
+            self.machine.write_scalar(adam.rate, training.noise_learning_rate * factor * warmup * correction)?;
         }
         let (var, value) = self.program.corrections.value(t);
-        self.machine.write_f64(var, &[value])?;
+        self.machine.write_scalar(var, value)?;
         if let Some(index) = self.program.index {
             self.batches.fill(done, &mut self.index);
             self.machine.write(index, &self.index)?;
@@ -256,7 +256,7 @@ impl Trainer {
             self.check(&[("the entropy's Gram matrix", f64::NAN)])?;
         }
         run?;
-        let read = |var| self.machine.read_f64(var).map(|v| v[0]);
+        let read = |var| self.machine.read_scalar(var);
         let likelihood = read(self.program.likelihood)?;
         let prior = read(self.program.prior)?;
         let gradient_norm = read(self.program.gradient_norm)?;
@@ -294,7 +294,7 @@ impl Trainer {
     /// Noise standard deviation in units of the standardised targets.
     fn noise_std(&self) -> Result<Option<f64>> {
         Ok(match self.program.log_std {
-            Some(var) => Some(self.machine.read_f64(var)?[0].exp()),
+            Some(var) => Some(self.machine.read_scalar(var)?.exp()),
             None => None,
         })
     }
