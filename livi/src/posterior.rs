@@ -94,7 +94,7 @@ impl Posterior {
                     *value = *value * std + mean;
                 }
             }
-            self.standardiser.y_std.iter().map(|s| s * self.noise_std).collect()
+            self.target_noise_std()
         } else {
             vec![1.0; columns]
         };
@@ -117,6 +117,12 @@ impl Posterior {
         let labels: Vec<usize> =
             data.y.chunks_exact(columns).map(|row| row.iter().position(|&y| y == 1.0).unwrap_or(0)).collect();
         Ok(-ClassPredictions::new(&probabilities, columns, &labels)?.negative_log_likelihood())
+    }
+
+    /// Noise standard deviation of each target in original units; empty for a softmax likelihood, which has none.
+    pub fn target_noise_std(&self) -> Vec<f64> {
+        let gaussian = self.model.likelihood == LikelihoodKind::Gaussian;
+        self.standardiser.y_std.iter().filter(|_| gaussian).map(|std| std * self.noise_std).collect()
     }
 
     fn columns(&self) -> usize {

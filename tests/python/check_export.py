@@ -3,7 +3,7 @@
 Usage: check_export.py LIVI RUN
 
 Draws weight samples from the run folder RUN with the program LIVI, opens them with the public safetensors package, checks names, shapes and
-metadata as documented, recomputes the predictions of a CSV file from them with numpy and compares with `livi predict`.
+metadata as documented, recomputes the predictions of a CSV file with numpy from that one file and compares with `livi predict`.
 """
 
 import csv
@@ -41,6 +41,7 @@ def check_names_and_shapes(tensors, metadata, widths):
     found = {name: tensor.shape for name, tensor in tensors.items()}
     assert found == expected, f"tensors {found}, expected {expected}"
     assert metadata["kind"] == "livi weight samples", metadata["kind"]
+    assert metadata["format_version"] == "2", metadata["format_version"]
     assert metadata["seed"] == str(SEED) and metadata["count"] == str(SAMPLES), metadata
     layout = [(name, tuple(shape)) for name, shape in json.loads(metadata["layout"])]
     assert layout == [(name, shape[1:]) for name, shape in expected.items()], layout
@@ -60,31 +61,41 @@ def outputs(tensors, activation, x):
 
 
 def main(livi, run):
-    _, checkpoint = open_tensors(pathlib.Path(run) / "checkpoint.safetensors")
-    scale = {key: np.array(values) for key, values in json.loads(checkpoint["standardiser"]).items()}
-    input_names, target_names = json.loads(checkpoint["input_names"]), json.loads(checkpoint["output_names"])
+    common = ["--samples", str(SAMPLES), "--seed", str(SEED)]
     with tempfile.TemporaryDirectory() as folder:
         file, inputs = pathlib.Path(folder) / "samples.safetensors", pathlib.Path(folder) / "inputs.csv"
+        subprocess.run([livi, "sample", run, *common, "--out", file], check=True)
+        tensors, metadata = open_tensors(file)
+        input_names, target_names = json.loads(metadata["input_names"]), json.loads(metadata["output_names"])
+        scale = {key: np.array(values) for key, values in json.loads(metadata["standardiser"]).items()}
+        noise_std = np.array(json.loads(metadata["noise_std"]))
         x = scale["x_mean"] + scale["x_std"] * np.random.default_rng(0).normal(size=(50, len(input_names)))
         with open(inputs, "w", newline="") as handle:
             writer = csv.writer(handle)
             writer.writerow(input_names)
             writer.writerows([[repr(float(value)) for value in row] for row in x])
-        common = ["--samples", str(SAMPLES), "--seed", str(SEED)]
-        subprocess.run([livi, "sample", run, *common, "--out", file], check=True)
         answer = subprocess.run(
             [livi, "predict", run, *common, "--input", inputs, "--json"], check=True, capture_output=True, text=True
         )
         predicted = json.loads(answer.stdout)
-        tensors, metadata = open_tensors(file)
     config = tomllib.loads(metadata["config"])
     widths = [len(input_names), *config["network"]["hidden"], len(target_names)]
     check_names_and_shapes(tensors, metadata, widths)
+    assert metadata["components"] == str(config["training"]["components"]), metadata["components"]
     activation = ACTIVATIONS[config["network"]["activation"]]
     y = outputs(tensors, activation, (x - scale["x_mean"]) / scale["x_std"]) * scale["y_std"] + scale["y_mean"]
+    mean, epistemic = y.mean(axis=0), y.std(axis=0)
+    aleatoric = np.broadcast_to(noise_std, mean.shape)
+    columns = {
+        "mean": mean,
+        "epistemic_std": epistemic,
+        "aleatoric_std": aleatoric,
+        "total_std": np.hypot(epistemic, aleatoric),
+    }
     worst = 0.0
     for column, name in enumerate(target_names):
-        for suffix, value in [("mean", y[:, :, column].mean(axis=0)), ("epistemic_std", y[:, :, column].std(axis=0))]:
+        for suffix, values in columns.items():
+            value = values[:, column]
             unit = np.maximum(np.abs(value), scale["y_std"][column])
             error = np.max(np.abs(np.array(predicted[f"{name}_{suffix}"]) - value) / unit)
             assert error <= TOLERANCE, f"{name}_{suffix} differs by {error}"

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 
 /// Draw weight samples from a trained posterior into a safetensors file that PyTorch users can load.
 ///
-/// One tensor for each layer name (PyTorch's names and layouts) with a leading sample axis; the metadata hold the configuration and the seed.
-/// The same seed draws the same weights as `livi predict --seed`.
+/// One tensor for each layer name (PyTorch's names and layouts) with a leading sample axis. The metadata hold what predictions need besides: as JSON
+/// `standardiser` (x_mean, x_std, y_mean, y_std), `noise_std` (one a target, in its units), `input_names` and `output_names`; the number of
+/// `components` K (sample i comes from component i modulo K); the `config`; the `seed`. The same seed draws the same weights as
+/// `livi predict --seed`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  livi sample runs/toy-1 --samples 100 --out toy.safetensors")]
 pub(super) struct SampleArgs {
@@ -37,12 +39,21 @@ pub(super) fn run(args: &SampleArgs) -> Result<()> {
     require_new(&args.out, args.force)?;
     let folder = RunFolder::open(&args.run)?;
     let saved = Saved::open(&folder)?;
+    let Saved { config, posterior, input_names, output_names, .. } = saved;
     let count = args.samples.get();
-    let seed = args.seed.unwrap_or(saved.config.seed);
-    let theta = saved.posterior.draw(count, seed)?;
-    let layout = saved.posterior.model.network.layout().names_and_shapes();
-    let description = SampleDescription { config: folder.config().into(), seed };
-    match saved.posterior.dtype {
+    let seed = args.seed.unwrap_or(config.seed);
+    let theta = posterior.draw(count, seed)?;
+    let layout = posterior.model.network.layout().names_and_shapes();
+    let description = SampleDescription {
+        config: folder.config().into(),
+        seed,
+        components: posterior.components.len(),
+        input_names,
+        output_names,
+        noise_std: posterior.target_noise_std(),
+        standardiser: posterior.standardiser,
+    };
+    match posterior.dtype {
         Dtype::F64 => export_samples(&args.out, &layout, theta.as_slice(), count, &description)?,
         Dtype::F32 => {
             let theta: Vec<f32> = theta.iter().map(|&weight| weight as f32).collect();

@@ -22,7 +22,7 @@ use std::path::Path;
 /// lies above the exact value, an upper bound below it, or a bracket misses it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify toy --methods exact,slq --latents 4 --json"
+    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify runs/uci-energy-1 --component 3\n  livi verify toy --methods exact,slq --latents 4 --json"
 )]
 pub(super) struct VerifyArgs {
     /// Preset, configuration file or run folder

@@ -2,21 +2,15 @@
 //!
 //! Names and layouts are PyTorch's: a linear layer has `weight` of shape (outputs, inputs) and `bias` of shape
 //! (outputs), so sample `i` of a file with N samples is the state dictionary `{name: tensor[i]}`. The metadata
-//! holds the run's configuration (TOML), its seed, the number of samples, and the layers in the order in which
-//! they lie in the weight vector theta.
+//! ([`description`](super::description)) hold all else that predictions need.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::Dtype;
 
+use super::description::{SampleDescription, read};
 use super::safetensors_io::{BytesLater, PendingTensor, TensorData, little_endian_bytes, read_tensors, write_pending};
 use crate::{Error, Result};
-
-/// Value of the metadata key `kind` in files written by [`export_samples`].
-const KIND: &str = "livi weight samples";
-/// Version of the file's conventions, under the metadata key `format_version`.
-const FORMAT_VERSION: &str = "1";
 
 /// Weight samples to write: N vectors of m weights, row-major (sample after sample).
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +42,6 @@ impl SampleValues<'_> {
     }
 }
 
-/// Where weight samples come from.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SampleDescription {
-    /// The run's configuration as TOML text.
-    pub config: String,
-    /// Seed with which the samples were drawn.
-    pub seed: u64,
-}
-
 /// Weight samples as read from a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightSamples {
@@ -66,7 +51,7 @@ pub struct WeightSamples {
     pub count: usize,
     /// N x m weights, row-major; `F32` or `F64`.
     pub values: TensorData,
-    /// Configuration and seed.
+    /// Configuration, seed, and what predictions need besides.
     pub description: SampleDescription,
 }
 
@@ -81,21 +66,33 @@ fn weight_count(layout: &[(String, Vec<usize>)]) -> usize {
 /// the sum of the layout's sizes. Tensor `name` gets the shape (N, layer shape...).
 ///
 /// # Errors
-/// [`Error::Argument`] when `count` is 0, the layout is empty or has a name twice, or `samples` is not N x m long;
+/// [`Error::Argument`] when `count` is 0, the layout is empty or has a name twice, `samples` is not N x m long, or the description's parts do not
+/// fit each other;
 /// [`Error::Io`] when the file cannot be written.
 ///
 /// # Examples
 /// ```
+/// use livi::data::Standardiser;
 /// use livi::export::{SampleDescription, TensorData, export_samples, read_samples, read_tensors};
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("samples.safetensors");
 /// let layout = [("0.weight".to_string(), vec![2, 1]), ("0.bias".to_string(), vec![2])];
 /// let samples = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]; // two samples of four weights
-/// let description = SampleDescription { config: "seed = 7".into(), seed: 7 };
+/// let description = SampleDescription {
+///     config: "seed = 7".into(),
+///     seed: 7,
+///     components: 1,
+///     input_names: vec!["x".into()],
+///     output_names: vec!["y".into()],
+///     standardiser: Standardiser { x_mean: vec![2.0], x_std: vec![0.5], y_mean: vec![10.0], y_std: vec![4.0] },
+///     noise_std: vec![1.2],
+/// };
 /// export_samples(&path, &layout, samples.as_slice(), 2, &description).unwrap();
 /// let bias = read_tensors(&path).unwrap().f32("0.bias", &[2, 2]).unwrap().to_vec();
 /// assert_eq!(bias, [3.0, 4.0, 7.0, 8.0]);
-/// assert_eq!(read_samples(&path).unwrap().values, TensorData::F32(samples.to_vec()));
+/// let read = read_samples(&path).unwrap();
+/// assert_eq!(read.values, TensorData::F32(samples.to_vec()));
+/// assert_eq!(read.description, description);
 /// ```
 pub fn export_samples<'a>(
     path: impl AsRef<Path>,
@@ -146,17 +143,7 @@ pub fn export_samples<'a>(
         pending.push(PendingTensor { name, shape, dtype, bytes });
         start = end;
     }
-    let layout_json = serde_json::to_string(layout)
-        .map_err(|error| Error::Argument { name: "layout".into(), problem: error.to_string() })?;
-    let metadata = BTreeMap::from([
-        ("kind".to_string(), KIND.to_string()),
-        ("format_version".to_string(), FORMAT_VERSION.to_string()),
-        ("config".to_string(), description.config.clone()),
-        ("seed".to_string(), description.seed.to_string()),
-        ("count".to_string(), count.to_string()),
-        ("layout".to_string(), layout_json),
-    ]);
-    write_pending(path.as_ref(), pending, &metadata)
+    write_pending(path.as_ref(), pending, &description.to_metadata(layout, count)?)
 }
 
 /// The given columns of a row-major matrix with `width` columns, row after row.
@@ -171,22 +158,13 @@ fn columns_of<T: Copy>(values: &[T], width: usize, columns: std::ops::Range<usiz
 /// or a tensor is missing or of another shape or type than the layout in its metadata says.
 pub fn read_samples(path: impl AsRef<Path>) -> Result<WeightSamples> {
     let file = read_tensors(path)?;
-    let expect = |key: &str, expected: &str| match file.metadata_value(key)? {
-        found if found == expected => Ok(()),
-        found => Err(file.problem(format!("metadata `{key}`"), format!("is `{found}`, expected `{expected}`"))),
-    };
-    expect("kind", KIND)?;
-    expect("format_version", FORMAT_VERSION)?;
-    let unreadable =
-        |key: &str, expected: &str| file.problem(format!("metadata `{key}`"), format!("is not {expected}"));
-    let count: usize = file.metadata_value("count")?.parse().map_err(|_| unreadable("count", "a number of samples"))?;
-    let seed = file.metadata_value("seed")?.parse().map_err(|_| unreadable("seed", "a whole number"))?;
-    let layout: Vec<(String, Vec<usize>)> = serde_json::from_str(file.metadata_value("layout")?)
-        .map_err(|_| unreadable("layout", "a list of layer names and shapes"))?;
+    let description = SampleDescription::from_metadata(&file)?;
+    let count: usize = read(&file, "count", "a number of samples")?;
+    let layout: Vec<(String, Vec<usize>)> = read(&file, "layout", "a list of layer names and shapes")?;
     let shape_of = |shape: &[usize]| -> Vec<usize> { std::iter::once(count).chain(shape.iter().copied()).collect() };
     let double = match layout.first() {
         Some((name, _)) => matches!(file.get(name)?.data, TensorData::F64(_)),
-        None => return Err(unreadable("layout", "a list with at least one layer")),
+        None => return Err(file.problem("metadata `layout`", "is empty, expected at least one layer")),
     };
     let values = if double {
         let layers: Result<Vec<&[f64]>> = layout.iter().map(|(name, shape)| file.f64(name, &shape_of(shape))).collect();
@@ -195,7 +173,6 @@ pub fn read_samples(path: impl AsRef<Path>) -> Result<WeightSamples> {
         let layers: Result<Vec<&[f32]>> = layout.iter().map(|(name, shape)| file.f32(name, &shape_of(shape))).collect();
         TensorData::F32(side_by_side(&layers?, count))
     };
-    let description = SampleDescription { config: file.metadata_value("config")?.to_string(), seed };
     Ok(WeightSamples { layout, count, values, description })
 }
 

@@ -18,6 +18,16 @@ fn every_command_has_a_description_and_an_example() {
 }
 
 #[test]
+fn mixtures_scales_and_validation_reports_are_told_of() {
+    let help = livi(Path::new("."), &["train", "--help"]).succeeded();
+    for word in ["training.components", "sampler.learned_scales", "data.report_on=validation", "--splits"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    let help = livi(Path::new("."), &["verify", "--help"]).succeeded();
+    assert!(help.contains("\n  livi verify runs/uci-energy-1 --component 3"), "{help}");
+}
+
+#[test]
 fn the_program_lists_its_commands_and_exit_codes() {
     let help = livi(Path::new("."), &["--help"]).succeeded();
     for word in ["train", "verify", "evaluate", "predict", "sample", "data", "info", "Exit codes"] {

@@ -64,9 +64,9 @@ fn draws_come_from_the_components_in_turn() {
 
     let sample = ["sample", "run", "--samples", "7", "--seed", "8", "--out", "w.safetensors"];
     livi(folder.path(), &sample).succeeded();
-    let TensorData::F32(exported) = read_samples(folder.path().join("w.safetensors")).unwrap().values else {
-        panic!("the run is in f32")
-    };
+    let samples = read_samples(folder.path().join("w.safetensors")).unwrap();
+    assert_eq!(samples.description.components, 3);
+    let TensorData::F32(exported) = samples.values else { panic!("the run is in f32") };
     assert!(exported.iter().zip(&mixed[..7 * m]).all(|(a, b)| f64::from(*a) == *b));
 }
 

@@ -155,14 +155,14 @@ fn sampled_weights_are_the_ones_that_predictions_use() {
     livi(folder.path(), &sample).succeeded();
     fs::write(folder.path().join("one.csv"), "a,b\n0.25,-0.5\n").unwrap();
     let predict = ["predict", "run", "--input", "one.csv", "--json", "--samples", "3", "--seed", "5"];
-    let mean = json(&livi(folder.path(), &predict).succeeded())["y_mean"][0].as_f64().unwrap();
+    let predicted = json(&livi(folder.path(), &predict).succeeded());
+    let of = |name: &str| predicted[name][0].as_f64().unwrap();
 
     let samples = livi::export::read_samples(folder.path().join("w.safetensors")).unwrap();
     let names: Vec<&str> = samples.layout.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["layer0.weight", "layer0.bias", "layer1.weight", "layer1.bias"]);
     let livi::export::TensorData::F32(weights) = samples.values else { panic!("the run is in f32") };
-    let run = livi::run_folder::RunFolder::open(folder.path().join("run")).unwrap();
-    let scale = livi::train::Saved::open(&run).unwrap().posterior.standardiser;
+    let scale = samples.description.standardiser;
     let x = scale.apply_x(&[0.25, -0.5]).unwrap();
     // Two inputs, four hidden units with the default activation (relu), one output.
     let outputs = weights.chunks_exact(17).map(|w| {
@@ -171,7 +171,10 @@ fn sampled_weights_are_the_ones_that_predictions_use() {
         hidden.enumerate().map(|(k, h)| w[12 + k] * h).sum::<f64>() + w[16]
     });
     let expected = outputs.sum::<f64>() / 3.0 * scale.y_std[0] + scale.y_mean[0];
-    assert!((mean - expected).abs() < 1e-5 * scale.y_std[0], "{mean} {expected}");
+    assert!((of("y_mean") - expected).abs() < 1e-5 * scale.y_std[0], "{} {expected}", of("y_mean"));
+    assert_eq!(samples.description.noise_std, [of("y_aleatoric_std")]);
+    assert_eq!(samples.description.input_names, ["a", "b"]);
+    assert_eq!((samples.description.output_names, samples.description.components), (vec!["y".to_string()], 1));
 }
 
 #[test]

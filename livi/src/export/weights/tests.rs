@@ -1,4 +1,5 @@
 use super::*;
+use crate::export::description::tests::example;
 use crate::export::{NamedTensor, write_tensors};
 use std::path::PathBuf;
 
@@ -7,15 +8,11 @@ fn layout() -> Vec<(String, Vec<usize>)> {
     vec![("0.weight".into(), vec![3, 2]), ("0.bias".into(), vec![3]), ("2.weight".into(), vec![1, 3])]
 }
 
-fn description() -> SampleDescription {
-    SampleDescription { config: "[network]\nhidden = [3]\n".into(), seed: u64::MAX }
-}
-
 fn written(count: usize) -> (tempfile::TempDir, PathBuf, Vec<f64>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
     let samples: Vec<f64> = (0..count * 12).map(|i| (i as f64).sqrt()).collect();
-    export_samples(&path, &layout(), samples.as_slice(), count, &description()).unwrap();
+    export_samples(&path, &layout(), samples.as_slice(), count, &example()).unwrap();
     (folder, path, samples)
 }
 
@@ -49,7 +46,7 @@ fn samples_layout_config_and_seed_survive_a_round_trip() {
     assert_eq!(read.values, TensorData::F64(samples));
     assert_eq!(read.layout, layout());
     assert_eq!(read.count, 3);
-    assert_eq!(read.description, description());
+    assert_eq!(read.description, example());
 }
 
 #[test]
@@ -57,7 +54,7 @@ fn single_precision_samples_stay_single_precision() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
     let samples: Vec<f32> = (0..24).map(|i| 0.1 * i as f32).collect();
-    export_samples(&path, &layout(), samples.as_slice(), 2, &description()).unwrap();
+    export_samples(&path, &layout(), samples.as_slice(), 2, &example()).unwrap();
     assert_eq!(read_samples(&path).unwrap().values, TensorData::F32(samples));
 }
 
@@ -65,7 +62,7 @@ fn single_precision_samples_stay_single_precision() {
 fn a_layout_that_does_not_add_up_to_the_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
-    let message = message(export_samples(&path, &layout(), [0.0; 26].as_slice(), 2, &description()));
+    let message = message(export_samples(&path, &layout(), [0.0; 26].as_slice(), 2, &example()));
     assert!(message.contains("26") && message.contains("2 samples x 12 weights"), "{message}");
     assert!(!path.exists());
 }
@@ -74,18 +71,8 @@ fn a_layout_that_does_not_add_up_to_the_weights_is_refused() {
 fn no_samples_at_all_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let empty: &[f32] = &[];
-    let message = message(export_samples(folder.path().join("x"), &layout(), empty, 0, &description()));
+    let message = message(export_samples(folder.path().join("x"), &layout(), empty, 0, &example()));
     assert!(message.contains("at least one"), "{message}");
-}
-
-#[test]
-fn a_safetensors_file_that_is_no_weight_sample_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("other.safetensors");
-    let metadata = BTreeMap::from([("kind".to_string(), "something".to_string())]);
-    write_tensors(&path, &[], &metadata).unwrap();
-    let message = message(read_samples(&path));
-    assert!(message.contains("`something`") && message.contains(KIND), "{message}");
 }
 
 #[test]
