@@ -3,8 +3,8 @@
 mod bad_input;
 mod help;
 mod kill_and_resume;
-mod mixtures;
 mod memory;
+mod mixtures;
 mod outputs;
 mod support;
 mod training;
