@@ -1,8 +1,8 @@
 //! The memory that training announces is the memory it takes.
 //!
 //! Counted are the machine's blocks: the only allocations of this program that ask for zeroed memory aligned to 64 bytes. They are the arena and the
-//! persistent buffers, which `Trainer::peak_bytes` announces, and scratch memory, which it leaves out; a second
-//! thread adds nothing but its scratch, so the difference of two counts tells how much a thread's own is. Not counted is what is no block: data set, tape
+//! persistent buffers, which `Trainer::peak_bytes` announces, and each thread's scratch memory, which it leaves out; a second
+//! thread adds nothing but its scratch, so the difference of two counts tells how much that is. Not counted is what is no block: data set, tape
 //! and plan, the threads' stacks, and the packing buffers of matrix products.
 
 use livi::config::Config;
@@ -71,7 +71,7 @@ fn training_takes_the_memory_it_announces_within_two_percent() {
         assert_eq!(announced, announced_for_two, "{preset}: the plans do not depend on the number of threads");
         let scratch = two - one;
         let taken = one - scratch;
-        // What may differ: blocks are padded to 64 bytes, and the threads share a block for the parts of long sums.
+        // What may differ: blocks are padded to 64 bytes, and long sums keep their parts in blocks of their own.
         assert!(
             taken.abs_diff(announced) * 50 <= announced,
             "{preset}: {announced} bytes announced, {taken} taken, beside {scratch} of scratch memory for each thread"
