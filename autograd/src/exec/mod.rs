@@ -324,8 +324,9 @@ impl Machine {
         self.step = step;
     }
 
-    /// Sets the work, in floating-point operations, from which on a plan is spread over the threads. Below, waking them costs more than they save:
-    /// such a plan runs on the calling thread, with the same results. 0 spreads whatever can be.
+    /// Sets the work, in floating-point operations, from which on a plan is spread over the threads; counted are steps that can be spread, a byte
+    /// moved as four operations. Below, waking the threads costs more than they save: such a plan runs on the calling thread, with the same
+    /// results. 0 spreads whatever can be, infinity nothing.
     pub fn spread_from(&mut self, work: f64) {
         self.cpu.least_work = work;
     }
@@ -344,7 +345,24 @@ impl Machine {
         Ok(())
     }
 
-    /// Runs a plan so many times and answers the least seconds that each of its steps took, in the order of [`Plan::steps`].
+    /// Runs a plan once, then `runs` times with a clock, and answers the least seconds that each of its steps took, in the order of
+    /// [`Plan::steps`] (infinity for no runs). These are real runs: what a plan updates is updated each time.
+    ///
+    /// ```
+    /// use autograd::{DType, Machine, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let x = tape.input(&[100, 100], DType::F32);
+    /// let square = tape.matmul(x, x)?;
+    /// let plan = Plan::new(&tape, &Request::outputs(&[square]))?;
+    /// let steps = plan.steps().len();
+    /// let mut machine = Machine::cpu(1)?;
+    /// let plan = machine.load(plan)?;
+    /// machine.write(x, &[1.0_f32; 10_000])?;
+    /// let seconds = machine.profile(plan, 5)?;
+    /// assert_eq!(seconds.len(), steps);
+    /// assert!(seconds.iter().all(|&least| least > 0.0 && least.is_finite()));
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Machine::run`].
@@ -378,7 +396,7 @@ impl Machine {
         self.held.iter().map(|held| held.block.bytes()).sum()
     }
 
-    /// Bytes of the threads' scratch memory, which comes on top of the plans' own accounts.
+    /// Bytes of scratch memory, each thread's and what they share, which comes on top of the plans' own accounts.
     pub fn scratch_bytes(&self) -> usize {
         self.cpu.scratch_bytes()
     }

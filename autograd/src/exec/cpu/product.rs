@@ -6,7 +6,6 @@ use super::frame::{Frame, Kernel, Nothing};
 use super::scalar::{Cast, Scalar};
 use super::small_factor::Vector;
 use super::view::{Site, Window};
-use crate::exec::memory::Block;
 use crate::plan::step::{Epilogue, Product, View};
 use crate::{DType, Result};
 use faer::linalg::matmul::{matmul, triangular};
@@ -71,8 +70,6 @@ struct ProductKernel<T> {
     entries: usize,
     /// Inner elements of a segment: all, unless one small result of a long inner axis is made from partial ones.
     depth: usize,
-    /// Results of the segments after the first.
-    partials: Option<Block>,
     spread: bool,
     epilogue: Option<Box<Finish<T>>>,
 }
@@ -171,7 +168,6 @@ where
     };
     let cut = batch == 1 && blocks == 1 && k >= 4 * m.max(n) && flops >= 8 * TASK;
     let depth = if cut { k.div_ceil(SEGMENTS).max(DEPTH).next_multiple_of(64).min(k) } else { k };
-    let partials = (depth < k).then(|| Block::zeroed((k.div_ceil(depth) - 1) * m * n * size_of::<T>()));
     Ok(Box::new(ProductKernel::<T> {
         batch,
         m,
@@ -187,8 +183,7 @@ where
         blocks,
         entries,
         depth,
-        spread: flops * batch >= 2 * TASK && (blocks > 1 || partials.is_some() || (!summed && batch > entries)),
-        partials,
+        spread: flops * batch >= 2 * TASK && (blocks > 1 || depth < k || (!summed && batch > entries)),
         epilogue,
     }))
 }
@@ -239,8 +234,8 @@ where
 {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
         let blocks = self.blocks;
-        if let Some(partials) = &self.partials {
-            self.segments(frame, partials);
+        if self.depth < self.k {
+            self.segments(frame);
             return Ok(());
         }
         if blocks > 1 && !frame.pooled && !self.symmetric && (self.epilogue.is_none() || self.k >= self.rows) {
@@ -282,6 +277,11 @@ where
     fn scratch_bytes(&self) -> usize {
         self.epilogue.as_ref().map_or(0, |epilogue| epilogue.full.scratch_bytes().max(epilogue.last.scratch_bytes()))
     }
+
+    fn partial_bytes(&self) -> usize {
+        // Of the segments after the first.
+        if self.depth < self.k { (self.k.div_ceil(self.depth) - 1) * self.m * self.n * size_of::<T>() } else { 0 }
+    }
 }
 
 impl<T: Field> ProductKernel<T>
@@ -314,10 +314,10 @@ where
     }
 
     /// Computes a single result from those of segments of the inner axis, added in their order.
-    fn segments(&self, frame: &Frame<'_>, partials: &Block) {
+    fn segments(&self, frame: &Frame<'_>) {
         let (m, n) = (self.m, self.n);
         let partial = |segment: usize| Matrix {
-            pointer: partials.pointer().cast::<T>().wrapping_add((segment - 1) * m * n),
+            pointer: frame.partials.pointer().cast::<T>().wrapping_add((segment - 1) * m * n),
             batch: 0,
             row: n,
             column: 1,
@@ -336,7 +336,7 @@ where
             let from = partial(segment);
             for row in 0..m {
                 for column in 0..if self.symmetric { row + 1 } else { n } {
-                    // SAFETY: inside of the checked view and of the block; all segments have left their results.
+                    // SAFETY: inside of the checked view and of the `partial_bytes` bytes; all segments have left their results.
                     unsafe {
                         let to = self.out.at(0, row, column);
                         *to = Scalar::add(*to, *from.at(0, row, column));
