@@ -16,6 +16,8 @@ use std::ops::Range;
 const TASK: usize = 1 << 20;
 /// Rows of a block are a multiple of this.
 const ROWS: usize = 32;
+/// Rows of a block where small ones cost nothing: many blocks are shared out evenly.
+const SMALL: usize = 64;
 /// Rows that a block must have.
 const LEAST_ROWS: usize = 96;
 /// Inner elements of a segment at least, and how many segments an inner axis is cut into at most.
@@ -131,8 +133,10 @@ where
         return typed::<T>(site, &fewer);
     }
     let flops = 2 * m * n * k.max(1);
-    if n >= 2 * m && flops >= 4 * TASK && has_rank_3(product) {
-        // Blocks are cut from rows: make them the longer side.
+    // Blocks are cut from rows. Best they are the longer side, and best their elements are neighbours in the result: then each block needs only its own
+    // part of the operand that the product's library packs.
+    let packs_anew = product.epilogue.is_none() && 2 * n >= m && out.strides[2] == 1 && out.strides[1] > 1;
+    if (n > 2 * m || packs_anew) && flops >= 4 * TASK && has_rank_3(product) {
         return typed::<T>(site, &transposed(product));
     }
     let symmetric = m == n
@@ -148,10 +152,13 @@ where
         m
     } else {
         let by_work = TASK.div_ceil((2 * n * k.max(1)).max(1));
-        let share = m.div_ceil((m / 512).clamp(4, 64));
-        let by_size = if has_epilogue { share.min(BLOCK_BYTES / (n * size_of::<T>())) } else { share };
-        let rows = if symmetric { by_work.max(64) } else { by_work.max(by_size) };
-        rows.next_multiple_of(ROWS).min(m)
+        let by_size = match (has_epilogue, symmetric) {
+            (_, true) => SMALL,
+            (true, false) => m.div_ceil((m / 512).clamp(4, 64)).min(BLOCK_BYTES / (n * size_of::<T>())),
+            (false, false) if out.strides[1] == 1 => m / (m / SMALL).clamp(4, 64),
+            (false, false) => m.div_ceil((m / 512).clamp(4, 64)),
+        };
+        by_work.max(by_size).next_multiple_of(ROWS).min(m)
     };
     // A small rest goes to the block before it, so that no block is too small for the product's main path.
     let blocks = if m > rows && m % rows < LEAST_ROWS { m / rows } else { m.div_ceil(rows) };

@@ -109,11 +109,16 @@ fn large_products_agree_with_plain_loops() {
         [1, 1, 5000, 300],
         [1, 700, 900, 1],
         [3, 500, 1, 400],
+        [1, 30, 20_000, 25],
+        [1, 7, 90_001, 9],
+        [300, 3, 40, 50],
+        [300, 40, 5, 60],
+        [200, 30, 20, 2],
     ]
     .into_iter()
     .enumerate()
     {
-        for repeat in 0..2 {
+        for repeat in 0..6 {
             check(2000 + 10 * seed as u64 + repeat, sizes, DType::F64);
             check(3000 + 10 * seed as u64 + repeat, sizes, DType::F32);
         }
