@@ -43,6 +43,8 @@ pub struct PlanId {
 /// A buffer held across runs.
 struct Held {
     var: Var,
+    /// Its name on the tape.
+    name: String,
     dtype: DType,
     elements: usize,
     block: Block,
@@ -109,7 +111,13 @@ impl Machine {
     /// [`Error::Buffer`] if a variable is already held with another type or length; [`Error::Shape`] and [`Error::DType`] for steps that do not fit
     /// their buffers, which the planner does not make.
     pub fn load(&mut self, plan: Plan) -> Result<PlanId> {
-        self.load_steps(plan.steps().to_vec(), plan.buffers().to_vec(), plan.inputs())
+        let id = self.load_steps(plan.steps().to_vec(), plan.buffers().to_vec(), plan.inputs())?;
+        for held in &mut self.held {
+            if let Some(name) = plan.name(held.var) {
+                held.name = name.into();
+            }
+        }
+        Ok(id)
     }
 
     /// Loads steps over buffers; `inputs` must have values before a run.
@@ -142,6 +150,8 @@ impl Machine {
             });
         }
         if arena_bytes > self.arena.bytes() {
+            // The old one goes first: two at a time were never announced.
+            self.arena = Block::zeroed(0);
             self.arena = Block::zeroed(arena_bytes);
             for index in 0..self.plans.len() {
                 let program = self.compile(&self.plans[index].steps, &self.plans[index].buffers)?;
@@ -176,7 +186,7 @@ impl Machine {
                 let held = &self.held[position];
                 if held.dtype != dtype || held.elements != elements {
                     return Err(Error::Buffer {
-                        name: name(var),
+                        name: held.name.clone(),
                         problem: format!(
                             "held with {} elements of {}, the plan expects {elements} of {dtype}",
                             held.elements, held.dtype
@@ -186,7 +196,14 @@ impl Machine {
             }
             None => {
                 self.positions.insert(var, self.held.len());
-                self.held.push(Held { var, dtype, elements, block: Block::zeroed(bytes), written: false });
+                self.held.push(Held {
+                    var,
+                    name: name(var),
+                    dtype,
+                    elements,
+                    block: Block::zeroed(bytes),
+                    written: false,
+                });
             }
         }
         Ok(())
@@ -208,7 +225,7 @@ impl Machine {
         let held = &mut self.held[position];
         if held.dtype != T::DTYPE || held.elements != values.len() {
             return Err(Error::Buffer {
-                name: name(var),
+                name: held.name.clone(),
                 problem: format!(
                     "{} elements of {} were given for {} of {}",
                     values.len(),
@@ -233,12 +250,15 @@ impl Machine {
         let held = &self.held[self.position(var)?];
         if held.dtype != T::DTYPE {
             return Err(Error::Buffer {
-                name: name(var),
+                name: held.name.clone(),
                 problem: format!("read as {}, but its elements are {}", T::DTYPE, held.dtype),
             });
         }
         if !held.written {
-            return Err(Error::Unbound { name: name(var), problem: "it has no values yet; run the plan first" });
+            return Err(Error::Unbound {
+                name: held.name.clone(),
+                problem: "it has no values yet; run the plan first",
+            });
         }
         // SAFETY: the block holds `elements` initialised elements of this type; runs need `&mut self`.
         Ok(unsafe { std::slice::from_raw_parts(held.block.pointer().cast::<T>(), held.elements) })
@@ -312,7 +332,7 @@ impl Machine {
         match self.held[position].elements {
             1 => Ok(position),
             elements => Err(Error::Buffer {
-                name: name(var),
+                name: self.held[position].name.clone(),
                 problem: format!("used as one number, but it has {elements} elements"),
             }),
         }
@@ -324,8 +344,9 @@ impl Machine {
         self.step = step;
     }
 
-    /// Sets the work, in floating-point operations, from which on a plan is spread over the threads. Below, waking them costs more than they save:
-    /// such a plan runs on the calling thread, with the same results. 0 spreads whatever can be.
+    /// Sets the work, in floating-point operations, from which on a plan is spread over the threads; counted are steps that can be spread, a byte
+    /// moved as four operations. Below, waking the threads costs more than they save: such a plan runs on the calling thread, with the same
+    /// results. 0 spreads whatever can be, infinity nothing.
     pub fn spread_from(&mut self, work: f64) {
         self.cpu.least_work = work;
     }
@@ -344,7 +365,24 @@ impl Machine {
         Ok(())
     }
 
-    /// Runs a plan so many times and answers the least seconds that each of its steps took, in the order of [`Plan::steps`].
+    /// Runs a plan once, then `runs` times with a clock, and answers the least seconds that each of its steps took, in the order of
+    /// [`Plan::steps`] (infinity for no runs). These are real runs: what a plan updates is updated each time.
+    ///
+    /// ```
+    /// use autograd::{DType, Machine, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let x = tape.input(&[100, 100], DType::F32);
+    /// let square = tape.matmul(x, x)?;
+    /// let plan = Plan::new(&tape, &Request::outputs(&[square]))?;
+    /// let steps = plan.steps().len();
+    /// let mut machine = Machine::cpu(1)?;
+    /// let plan = machine.load(plan)?;
+    /// machine.write(x, &[1.0_f32; 10_000])?;
+    /// let seconds = machine.profile(plan, 5)?;
+    /// assert_eq!(seconds.len(), steps);
+    /// assert!(seconds.iter().all(|&least| least > 0.0 && least.is_finite()));
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`Machine::run`].
@@ -361,7 +399,7 @@ impl Machine {
         };
         match loaded.reads.iter().find(|&&position| !self.held[position].written) {
             Some(&missing) => Err(Error::Unbound {
-                name: name(self.held[missing].var),
+                name: self.held[missing].name.clone(),
                 problem: "the plan reads it and it was never given values; write it first",
             }),
             None => Ok(loaded),
@@ -378,13 +416,13 @@ impl Machine {
         self.held.iter().map(|held| held.block.bytes()).sum()
     }
 
-    /// Bytes of the threads' scratch memory, which comes on top of the plans' own accounts.
+    /// Bytes of scratch memory, each thread's and what they share, which comes on top of the plans' own accounts.
     pub fn scratch_bytes(&self) -> usize {
         self.cpu.scratch_bytes()
     }
 }
 
-/// How errors call a variable; machines do not know the tape's names.
+/// How errors call a variable that no loaded plan has a name for.
 fn name(var: Var) -> String {
     format!("%{}", var.index())
 }

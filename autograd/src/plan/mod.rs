@@ -208,6 +208,11 @@ impl Plan {
         &self.buffers
     }
 
+    /// The name of a variable that has a persistent buffer.
+    pub(crate) fn name(&self, var: Var) -> Option<&str> {
+        self.names.get(&var).map(String::as_str)
+    }
+
     /// Variables whose persistent buffers must hold values before the plan runs: inputs and given variables that are read.
     pub fn inputs(&self) -> &[Var] {
         &self.inputs

@@ -2,24 +2,27 @@
 //!
 //! `hot_parts [--json]` prints medians.
 
-use autograd::{DType, Machine, Options, Plan, PlanId, Request, Tape, Unary, Var};
+use autograd::{DType, Element, Machine, Options, Plan, PlanId, Request, Tape, Unary, Var};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The middle one of some numbers.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
 
 /// Seconds of the middle run of `repeats`.
 fn median(repeats: usize, mut run: impl FnMut()) -> f64 {
     run();
-    let mut times: Vec<f64> = (0..repeats)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[repeats / 2]
+    let timed = (0..repeats).map(|_| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64()
+    });
+    middle(timed.collect())
 }
 
 /// A machine with a loaded plan whose inputs hold small numbers.
@@ -58,24 +61,24 @@ fn small_steps(dtype: DType) -> autograd::Result<(f64, usize)> {
     Ok((time * 1e6, steps))
 }
 
-/// Milliseconds of an n x n product through a plan.
-fn planned_product(n: usize, dtype: DType, threads: usize) -> autograd::Result<f64> {
+/// An n x n product through a plan and by faer called directly, in turn, so that whatever slows the machine slows both: median milliseconds of
+/// each, and the median over rounds of their ratio less 1 in percent. A pause before each lets the other's idle threads stop spinning.
+fn products<T>(n: usize, one: T, threads: usize) -> autograd::Result<[f64; 3]>
+where
+    T: Element + faer::traits::ComplexField + Copy,
+{
+    const ROUNDS: usize = 61;
     let mut tape = Tape::new();
-    let (a, b) = (tape.input(&[n, n], dtype), tape.input(&[n, n], dtype));
+    let (a, b) = (tape.input(&[n, n], T::DTYPE), tape.input(&[n, n], T::DTYPE));
     let c = tape.matmul(a, b)?;
     let (mut machine, plan, _) = machine(&tape, &[a, b], c, threads, false)?;
-    let mut failed = Ok(());
-    let time = median(15, || failed = machine.run(plan));
-    failed?;
-    Ok(time * 1e3)
-}
-
-/// Milliseconds of the same product by faer.
-fn direct_product<T: faer::traits::ComplexField + Copy>(n: usize, one: T, threads: usize) -> f64 {
-    let (a, b) = (vec![one; n * n], vec![one; n * n]);
+    let (a, b) = (machine.read::<T>(a)?.to_vec(), machine.read::<T>(b)?.to_vec());
     let mut c = vec![one; n * n];
     let par = if threads == 1 { Par::Seq } else { Par::rayon(threads) };
-    let time = median(15, || {
+    let pause = || std::thread::sleep(Duration::from_millis(20));
+    let mut direct = || {
+        pause();
+        let begin = Instant::now();
         matmul(
             MatMut::from_row_major_slice_mut(&mut c, n, n),
             Accum::Replace,
@@ -85,8 +88,31 @@ fn direct_product<T: faer::traits::ComplexField + Copy>(n: usize, one: T, thread
             par,
         );
         black_box(&mut c);
-    });
-    time * 1e3
+        begin.elapsed().as_secs_f64() * 1e3
+    };
+    let mut planned = || -> autograd::Result<f64> {
+        pause();
+        let begin = Instant::now();
+        machine.run(plan)?;
+        Ok(begin.elapsed().as_secs_f64() * 1e3)
+    };
+    let (mut ours, mut theirs, mut excess) = (Vec::new(), Vec::new(), Vec::new());
+    direct();
+    planned()?;
+    for round in 0..ROUNDS {
+        // Each goes first in every second round.
+        let (first, second);
+        if round % 2 == 0 {
+            (first, second) = (planned()?, direct());
+        } else {
+            second = direct();
+            first = planned()?;
+        }
+        ours.push(first);
+        theirs.push(second);
+        excess.push(100.0 * (first / second - 1.0));
+    }
+    Ok([ours, theirs, excess].map(middle))
 }
 
 /// Nanoseconds per element of a function on 2^16 elements, which second-level cache holds.
@@ -133,13 +159,13 @@ fn main() -> autograd::Result<()> {
         let (time, steps) = small_steps(dtype)?;
         results.push((format!("{steps} unfused steps of 64 elements, {dtype}"), time, "us"));
         for threads in [1, 2] {
-            let planned = planned_product(1024, dtype, threads)?;
-            let direct = match dtype {
-                DType::F32 => direct_product(1024, 1.0_f32, threads),
-                _ => direct_product(1024, 1.0_f64, threads),
+            let [planned, direct, excess] = match dtype {
+                DType::F32 => products(1024, 1.0_f32, threads)?,
+                _ => products(1024, 1.0_f64, threads)?,
             };
             results.push((format!("product of 1024 through a plan, {dtype}, {threads} threads"), planned, "ms"));
             results.push((format!("product of 1024 by faer, {dtype}, {threads} threads"), direct, "ms"));
+            results.push((format!("plan over faer, {dtype}, {threads} threads"), excess, "%"));
         }
         results.push((format!("315 products 7x60x7, {dtype}"), small_products(dtype)?, "us"));
         for f in [Unary::Square, Unary::Exp, Unary::Ln, Unary::Tanh, Unary::Sigmoid, Unary::Softplus] {

@@ -120,7 +120,7 @@ fn toy_step(threads: usize) -> livi::Result<(Timing, f64)> {
     Ok((time(3.0, || trainer.advance().map(|_| ()))?, flops))
 }
 
-/// The plan of such a step, its inputs filled with small numbers.
+/// The plan of such a step with initial weights, its other inputs filled with small numbers.
 fn toy_plan(threads: usize) -> livi::Result<Job> {
     let config = Config::preset("toy")?;
     let data = livi::data::load(&config.data)?.training;
@@ -132,8 +132,13 @@ fn toy_plan(threads: usize) -> livi::Result<Job> {
     let mut machine = Machine::cpu(threads)?;
     let plan = machine.load(plan)?;
     for input in inputs {
-        let values: Vec<f64> =
-            (0..program.tape.elements(input)).map(|i| 1e-4 + (i * 7919 % 1000) as f64 * 1e-4).collect();
+        let values = if input == program.weights {
+            model.initial(config.sampler.init_scale, 0)
+        } else {
+            // Scalars are rates and the like: tiny, so that many steps leave the weights in place.
+            let scale = if program.tape.shape(input).is_empty() { 1e-12 } else { 1e-4 };
+            (0..program.tape.elements(input)).map(|i| scale * (1.0 + (i * 7919 % 1000) as f64)).collect()
+        };
         machine.write_f64(input, &values)?;
     }
     Ok(Job { machine, plan, flops, table })

@@ -49,7 +49,7 @@ pub(super) fn fewer(product: &Product) -> Option<Product> {
         return None;
     }
     if product.out.strides[0] == 0 {
-        return (k < batch).then(|| {
+        return (0 < k && k < batch).then(|| {
             let (a, b) = (swapped(&product.a, 0, 2), swapped(&product.b, 0, 1));
             let mut result = changed(product, a, b, |view| View { shape: vec![1, m, n], ..view.clone() });
             result.out.shape[0] = k;

@@ -19,6 +19,11 @@ pub(crate) trait Kernel: Send + Sync {
     fn scratch_bytes(&self) -> usize {
         0
     }
+
+    /// Bytes of the memory that its tasks share: results of parts, before they are combined.
+    fn partial_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A step without elements.
@@ -42,6 +47,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) pooled: bool,
     /// One scratch block for each thread.
     pub(crate) scratch: &'a [Block],
+    /// Memory that the tasks of a step share; what is in it is of no use to the next step.
+    pub(crate) partials: &'a Block,
 }
 
 impl Frame<'_> {

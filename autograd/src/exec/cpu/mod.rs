@@ -35,6 +35,7 @@ pub(crate) struct Program {
     /// Work of the steps that can be spread over threads.
     spread_work: f64,
     scratch_bytes: usize,
+    partial_bytes: usize,
 }
 
 /// Threads and their scratch memory.
@@ -42,6 +43,8 @@ pub(crate) struct Cpu {
     arch: Arch,
     pool: Option<ThreadPool>,
     scratch: Vec<Block>,
+    /// What the tasks of a step share.
+    partials: Block,
     /// Work from which on a plan is spread over the threads.
     pub(crate) least_work: f64,
 }
@@ -62,9 +65,11 @@ impl Program {
             }
             kernels.push(kernel);
         }
+        let most = |bytes: fn(&dyn Kernel) -> usize| kernels.iter().map(|kernel| bytes(&**kernel)).max().unwrap_or(0);
         Ok(Self {
             spread_work,
-            scratch_bytes: kernels.iter().map(|kernel| kernel.scratch_bytes()).max().unwrap_or(0),
+            scratch_bytes: most(|kernel| kernel.scratch_bytes()),
+            partial_bytes: most(|kernel| kernel.partial_bytes()),
             kernels,
         })
     }
@@ -108,7 +113,7 @@ impl Cpu {
             }
         };
         let scratch = (0..threads).map(|_| Block::zeroed(0)).collect();
-        Ok(Self { arch: Arch::new(), pool, scratch, least_work: LEAST_WORK })
+        Ok(Self { arch: Arch::new(), pool, scratch, partials: Block::zeroed(0), least_work: LEAST_WORK })
     }
 
     /// Makes ready for a program: scratch memory, and the products' own buffers on every thread.
@@ -117,6 +122,9 @@ impl Cpu {
             if block.bytes() < program.scratch_bytes {
                 *block = Block::zeroed(program.scratch_bytes);
             }
+        }
+        if self.partials.bytes() < program.partial_bytes {
+            self.partials = Block::zeroed(program.partial_bytes);
         }
         match &self.pool {
             None => product::warm_up(),
@@ -127,9 +135,9 @@ impl Cpu {
         }
     }
 
-    /// Bytes of scratch memory.
+    /// Bytes of scratch memory, the threads' own and the shared one.
     pub(crate) fn scratch_bytes(&self) -> usize {
-        self.scratch.iter().map(Block::bytes).sum()
+        self.scratch.iter().map(Block::bytes).sum::<usize>() + self.partials.bytes()
     }
 
     /// Runs a program that `prepare` saw.
@@ -162,7 +170,8 @@ impl Cpu {
         run: impl FnOnce(&Frame<'_>) -> Result<()> + Send,
     ) -> Result<()> {
         let pool = self.pool.as_ref().filter(|_| program.spread_work > 0.0 && program.spread_work >= self.least_work);
-        let frame = Frame { arch: self.arch, seed, step, pooled: pool.is_some(), scratch: &self.scratch };
+        let (arch, pooled) = (self.arch, pool.is_some());
+        let frame = Frame { arch, seed, step, pooled, scratch: &self.scratch, partials: &self.partials };
         match pool {
             Some(pool) => pool.install(|| run(&frame)),
             None => run(&frame),

@@ -6,7 +6,6 @@ use super::frame::{Frame, Kernel, Nothing};
 use super::scalar::{Cast, Scalar};
 use super::small_factor::Vector;
 use super::view::{Site, Window};
-use crate::exec::memory::Block;
 use crate::plan::step::{Epilogue, Product, View};
 use crate::{DType, Result};
 use faer::linalg::matmul::{matmul, triangular};
@@ -17,6 +16,8 @@ use std::ops::Range;
 const TASK: usize = 1 << 20;
 /// Rows of a block are a multiple of this.
 const ROWS: usize = 32;
+/// Rows of a block where small ones cost nothing: many blocks are shared out evenly.
+const SMALL: usize = 64;
 /// Rows that a block must have.
 const LEAST_ROWS: usize = 96;
 /// Inner elements of a segment at least, and how many segments an inner axis is cut into at most.
@@ -71,8 +72,6 @@ struct ProductKernel<T> {
     entries: usize,
     /// Inner elements of a segment: all, unless one small result of a long inner axis is made from partial ones.
     depth: usize,
-    /// Results of the segments after the first.
-    partials: Option<Block>,
     spread: bool,
     epilogue: Option<Box<Finish<T>>>,
 }
@@ -134,8 +133,10 @@ where
         return typed::<T>(site, &fewer);
     }
     let flops = 2 * m * n * k.max(1);
-    if n >= 2 * m && flops >= 4 * TASK && has_rank_3(product) {
-        // Blocks are cut from rows: make them the longer side.
+    // Blocks are cut from rows. Best they are the longer side, and best their elements are neighbours in the result: then each block needs only its own
+    // part of the operand that the product's library packs.
+    let packs_anew = product.epilogue.is_none() && 2 * n >= m && out.strides[2] == 1 && out.strides[1] > 1;
+    if (n > 2 * m || packs_anew) && flops >= 4 * TASK && has_rank_3(product) {
         return typed::<T>(site, &transposed(product));
     }
     let symmetric = m == n
@@ -151,10 +152,13 @@ where
         m
     } else {
         let by_work = TASK.div_ceil((2 * n * k.max(1)).max(1));
-        let share = m.div_ceil((m / 512).clamp(4, 64));
-        let by_size = if has_epilogue { share.min(BLOCK_BYTES / (n * size_of::<T>())) } else { share };
-        let rows = if symmetric { by_work.max(64) } else { by_work.max(by_size) };
-        rows.next_multiple_of(ROWS).min(m)
+        let by_size = match (has_epilogue, symmetric) {
+            (_, true) => SMALL,
+            (true, false) => m.div_ceil((m / 512).clamp(4, 64)).min(BLOCK_BYTES / (n * size_of::<T>())),
+            (false, false) if out.strides[1] == 1 => m / (m / SMALL).clamp(4, 64),
+            (false, false) => m.div_ceil((m / 512).clamp(4, 64)),
+        };
+        by_work.max(by_size).next_multiple_of(ROWS).min(m)
     };
     // A small rest goes to the block before it, so that no block is too small for the product's main path.
     let blocks = if m > rows && m % rows < LEAST_ROWS { m / rows } else { m.div_ceil(rows) };
@@ -171,7 +175,6 @@ where
     };
     let cut = batch == 1 && blocks == 1 && k >= 4 * m.max(n) && flops >= 8 * TASK;
     let depth = if cut { k.div_ceil(SEGMENTS).max(DEPTH).next_multiple_of(64).min(k) } else { k };
-    let partials = (depth < k).then(|| Block::zeroed((k.div_ceil(depth) - 1) * m * n * size_of::<T>()));
     Ok(Box::new(ProductKernel::<T> {
         batch,
         m,
@@ -187,8 +190,7 @@ where
         blocks,
         entries,
         depth,
-        spread: flops * batch >= 2 * TASK && (blocks > 1 || partials.is_some() || (!summed && batch > entries)),
-        partials,
+        spread: flops * batch >= 2 * TASK && (blocks > 1 || depth < k || (!summed && batch > entries)),
         epilogue,
     }))
 }
@@ -239,8 +241,8 @@ where
 {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
         let blocks = self.blocks;
-        if let Some(partials) = &self.partials {
-            self.segments(frame, partials);
+        if self.depth < self.k {
+            self.segments(frame);
             return Ok(());
         }
         if blocks > 1 && !frame.pooled && !self.symmetric && (self.epilogue.is_none() || self.k >= self.rows) {
@@ -282,6 +284,11 @@ where
     fn scratch_bytes(&self) -> usize {
         self.epilogue.as_ref().map_or(0, |epilogue| epilogue.full.scratch_bytes().max(epilogue.last.scratch_bytes()))
     }
+
+    fn partial_bytes(&self) -> usize {
+        // Of the segments after the first.
+        if self.depth < self.k { (self.k.div_ceil(self.depth) - 1) * self.m * self.n * size_of::<T>() } else { 0 }
+    }
 }
 
 impl<T: Field> ProductKernel<T>
@@ -314,10 +321,10 @@ where
     }
 
     /// Computes a single result from those of segments of the inner axis, added in their order.
-    fn segments(&self, frame: &Frame<'_>, partials: &Block) {
+    fn segments(&self, frame: &Frame<'_>) {
         let (m, n) = (self.m, self.n);
         let partial = |segment: usize| Matrix {
-            pointer: partials.pointer().cast::<T>().wrapping_add((segment - 1) * m * n),
+            pointer: frame.partials.pointer().cast::<T>().wrapping_add((segment - 1) * m * n),
             batch: 0,
             row: n,
             column: 1,
@@ -336,7 +343,7 @@ where
             let from = partial(segment);
             for row in 0..m {
                 for column in 0..if self.symmetric { row + 1 } else { n } {
-                    // SAFETY: inside of the checked view and of the block; all segments have left their results.
+                    // SAFETY: inside of the checked view and of the `partial_bytes` bytes; all segments have left their results.
                     unsafe {
                         let to = self.out.at(0, row, column);
                         *to = Scalar::add(*to, *from.at(0, row, column));

@@ -122,7 +122,7 @@ impl<T: Vector> Padded<T> {
 
     /// Columns `first..last` of two rows, the second to be written.
     #[inline(always)]
-    unsafe fn rows(&self, from: usize, to: usize, first: usize, last: usize) -> (&[T], &mut [T]) {
+    unsafe fn rows(&mut self, from: usize, to: usize, first: usize, last: usize) -> (&[T], &mut [T]) {
         // SAFETY: different rows of the matrix, which the caller owns.
         unsafe {
             (
@@ -134,7 +134,7 @@ impl<T: Vector> Padded<T> {
 
     /// Columns `first..last` of a row to be written.
     #[inline(always)]
-    unsafe fn row(&self, row: usize, first: usize, last: usize) -> &mut [T] {
+    unsafe fn row(&mut self, row: usize, first: usize, last: usize) -> &mut [T] {
         // SAFETY: a row of the matrix, which the caller owns.
         unsafe { std::slice::from_raw_parts_mut(self.at(row, first), last - first) }
     }
@@ -254,7 +254,7 @@ impl<T: Vector> WithSimd for Factor<T> {
         // SAFETY: the maker promised matrices of n rows and columns and the scratch memory.
         unsafe {
             // U with U^T U = A, the transpose of the factor.
-            let u = Padded::new(self.scratch, n);
+            let mut u = Padded::new(self.scratch, n);
             for row in 0..n {
                 for column in 0..=row {
                     *u.at(column, row) = self.matrix.get(row, column);
@@ -266,7 +266,9 @@ impl<T: Vector> WithSimd for Factor<T> {
                 }
                 for r in i..i + ROWS {
                     let pivot = *u.at(r, r);
-                    if !(pivot > T::ZERO) {
+                    // Not a number is not positive either.
+                    let positive = pivot > T::ZERO;
+                    if !positive {
                         return Err(r);
                     }
                     let root = pivot.sqrt();
@@ -307,7 +309,7 @@ impl<T: Vector> WithSimd for Inverse<T> {
         // SAFETY: the maker promised matrices of n rows and columns and the scratch memory.
         unsafe {
             let u = Padded::new(self.scratch, n);
-            let inverse = Padded::new(self.scratch.add(u.side * u.stride), n);
+            let mut inverse = Padded::new(self.scratch.add(u.side * u.stride), n);
             for row in 0..n {
                 for column in 0..=row {
                     *u.at(column, row) = self.factor.get(row, column);

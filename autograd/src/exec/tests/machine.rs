@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::exec::Machine;
 use crate::plan::step::{Action, Buffer, BufferId, Loop, Operand, Place, Store};
-use crate::{DType, Error, Tape, Var};
+use crate::{DType, Error, Plan, Request, Tape, Var};
 
 /// A step that copies a buffer.
 fn copy(from: usize, to: usize, count: usize, dtype: DType) -> Action {
@@ -51,6 +51,25 @@ fn values_of_the_wrong_length_or_type_are_refused() {
     assert!(matches!(machine.read::<u32>(x), Err(Error::Buffer { .. })));
     let clash = machine.load_steps(Vec::new(), vec![persistent(x, 4)], &[]);
     assert!(matches!(clash, Err(Error::Buffer { .. })));
+}
+
+#[test]
+fn errors_call_variables_by_their_names() {
+    let mut tape = Tape::new();
+    let rate = tape.named_input("optimiser.rate", &[2], DType::F64);
+    let y = tape.exp(rate).unwrap();
+    let mut machine = Machine::cpu(1).unwrap();
+    let plan = machine.load(Plan::new(&tape, &Request::outputs(&[y])).unwrap()).unwrap();
+    let errors = [
+        machine.run(plan).unwrap_err(),
+        machine.read::<f64>(rate).unwrap_err(),
+        machine.read::<f32>(rate).unwrap_err(),
+        machine.write(rate, &[1.0_f64]).unwrap_err(),
+        machine.read_scalar(rate).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("optimiser.rate"), "{error}");
+    }
 }
 
 #[test]

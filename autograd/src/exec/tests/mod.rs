@@ -6,4 +6,5 @@ mod loops;
 mod machine;
 mod noise;
 mod products;
+mod small_factors;
 mod support;

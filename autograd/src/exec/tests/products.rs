@@ -109,11 +109,16 @@ fn large_products_agree_with_plain_loops() {
         [1, 1, 5000, 300],
         [1, 700, 900, 1],
         [3, 500, 1, 400],
+        [1, 30, 20_000, 25],
+        [1, 7, 90_001, 9],
+        [300, 3, 40, 50],
+        [300, 40, 5, 60],
+        [200, 30, 20, 2],
     ]
     .into_iter()
     .enumerate()
     {
-        for repeat in 0..2 {
+        for repeat in 0..6 {
             check(2000 + 10 * seed as u64 + repeat, sizes, DType::F64);
             check(3000 + 10 * seed as u64 + repeat, sizes, DType::F32);
         }
@@ -121,8 +126,60 @@ fn large_products_agree_with_plain_loops() {
 }
 
 #[test]
+fn products_along_a_long_inner_axis_agree_with_plain_loops() {
+    for (seed, sizes) in
+        [[1, 50, 4000, 40], [1, 3, 90_000, 17], [1, 130, 600, 90], [1, 1, 300_000, 15]].into_iter().enumerate()
+    {
+        for repeat in 0..4 {
+            check(4000 + 10 * seed as u64 + repeat, sizes, DType::F64);
+            check(5000 + 10 * seed as u64 + repeat, sizes, DType::F32);
+        }
+    }
+}
+
+#[test]
+fn long_batches_of_small_products_agree_with_plain_loops() {
+    for (seed, sizes) in
+        [[200, 3, 20, 10], [200, 20, 3, 10], [200, 10, 20, 1], [60, 1, 30, 40], [150, 1, 1, 9], [90, 2, 5, 3]]
+            .into_iter()
+            .enumerate()
+    {
+        // As many as make it likely that each operand is shared, and the batch summed, with and without an epilogue.
+        for repeat in 0..40 {
+            check(6000 + 100 * seed as u64 + repeat, sizes, DType::F64);
+        }
+    }
+}
+
+#[test]
+fn sums_of_no_products_and_products_of_no_columns_are_zero() {
+    for (batch, k) in [(1, 0), (5, 0)] {
+        for summed in [false, true] {
+            let mut bench = Bench::new();
+            let (a, b) = (bench.input(Vec::new(), DType::F64), bench.input(Vec::new(), DType::F64));
+            let out = bench.input(vec![7.0; batch * 6], DType::F64);
+            let mut to = dense(out, &[batch, 2, 3], DType::F64);
+            if summed {
+                to.strides[0] = 0;
+            }
+            bench.step(Action::Product(Product {
+                a: dense(a, &[batch, 2, k], DType::F64),
+                b: dense(b, &[batch, k, 3], DType::F64),
+                out: to,
+                accumulate: false,
+                epilogue: None,
+            }));
+            let written = if summed { 6 } else { 6 * batch };
+            assert!(bench.values(out)[..written].iter().all(|&x| x == 0.0), "{batch} products, summed: {summed}");
+        }
+    }
+}
+
+#[test]
 fn a_matrix_times_its_own_transpose_is_exactly_symmetric_and_right() {
-    for (batch, n, k) in [(1, 2, 3), (1, 7, 7), (3, 33, 50), (1, 250, 190), (2, 401, 20), (1, 1, 5)] {
+    for (batch, n, k) in
+        [(1, 2, 3), (1, 7, 7), (3, 33, 50), (1, 250, 190), (2, 401, 20), (1, 1, 5), (1, 60, 3000), (1, 33, 9001)]
+    {
         for transposed in [false, true] {
             let mut bench = Bench::new();
             let values = Random::new(n as u64).reals(batch * n * k);

@@ -40,8 +40,13 @@ impl Bench {
 
     /// A machine that ran the steps.
     pub(super) fn machine(&self, threads: usize) -> Result<Machine> {
+        self.spread(threads, 0.0)
+    }
+
+    /// A machine that ran the steps, spread over its threads from so much work on.
+    fn spread(&self, threads: usize, from: f64) -> Result<Machine> {
         let mut machine = Machine::cpu(threads)?;
-        machine.spread_from(0.0);
+        machine.spread_from(from);
         let inputs: Vec<Var> = self.inputs.iter().map(|(var, _)| *var).collect();
         let plan = machine.load_steps(self.steps.clone(), self.buffers.clone(), &inputs)?;
         for (var, values) in &self.inputs {
@@ -52,13 +57,14 @@ impl Bench {
         Ok(machine)
     }
 
-    /// The values of a buffer after a run on one thread, proven to be the same bits on two and on three.
+    /// The values of a buffer after a run on one thread, proven to be the same bits when spread over two and three and when two are not used.
     pub(super) fn values(&self, id: BufferId) -> Vec<f64> {
         let values = self.machine(1).unwrap().read_f64(self.vars[id.0]).unwrap();
-        for threads in [2, 3] {
-            let other = self.machine(threads).unwrap().read_f64(self.vars[id.0]).unwrap();
+        for (threads, from) in [(2, 0.0), (3, 0.0), (2, f64::INFINITY)] {
+            let other = self.spread(threads, from).unwrap().read_f64(self.vars[id.0]).unwrap();
             for (i, (a, b)) in values.iter().zip(&other).enumerate() {
-                assert_eq!(a.to_bits(), b.to_bits(), "element {i} differs between 1 and {threads} threads");
+                let what = format!("element {i} differs between 1 and {threads} threads, spread from {from}");
+                assert_eq!(a.to_bits(), b.to_bits(), "{what}");
             }
         }
         values

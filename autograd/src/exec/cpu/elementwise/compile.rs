@@ -6,7 +6,6 @@ use super::layout::{Axis, Fold, Layout, Pattern, tile_elements};
 use crate::exec::cpu::frame::{Kernel, Nothing};
 use crate::exec::cpu::scalar::{Cast, Scalar};
 use crate::exec::cpu::view::{Site, Window};
-use crate::exec::memory::Block;
 use crate::op::{Binary, Unary};
 use crate::plan::step::{Instruction, Loop, Operand, Reduction};
 use crate::{DType, Result};
@@ -245,7 +244,7 @@ where
         }
     }
 
-    let mut kernel = LoopKernel {
+    Ok(LoopKernel {
         views: loads.len() + stores.len(),
         loads: ported_loads,
         code: compiled,
@@ -255,15 +254,9 @@ where
         kept_per_task: if ordered { kept_tiles.max(1) } else { kept_per_task },
         segment,
         segments,
-        partials: None,
         spread: !ordered && elements * per_element >= SPREAD && kept_tiles.div_ceil(kept_per_task) * segments > 1,
         layout,
-    };
-    if segments > 1 {
-        let results = kernel.outputs.len() * kept_tiles * segments * kernel.width();
-        kernel.partials = Some(Block::zeroed(results * size_of::<T>()));
-    }
-    Ok(kernel)
+    })
 }
 
 /// The elements of a tile's results in an output's view.

@@ -5,7 +5,6 @@ use super::layout::{Fold, Layout, Pattern, TILE_BYTES};
 use super::pass::{Join, Pass};
 use crate::exec::cpu::frame::{Frame, Kernel};
 use crate::exec::cpu::scalar::{Cast, Scalar};
-use crate::exec::memory::Block;
 use crate::op::{Binary, Unary};
 use crate::{DType, Result};
 use pulp::WithSimd;
@@ -122,8 +121,6 @@ pub(crate) struct LoopKernel<T> {
     pub(crate) segment: usize,
     /// Segments into which each reduction is cut.
     pub(crate) segments: usize,
-    /// Results of segments before they are combined.
-    pub(crate) partials: Option<Block>,
     /// Whether tasks are worth spreading.
     pub(crate) spread: bool,
 }
@@ -169,7 +166,11 @@ where
             });
         }
         if self.segments > 1 {
-            frame.arch.dispatch(Join { kernel: self, scratch: frame.scratch() });
+            frame.arch.dispatch(Join {
+                kernel: self,
+                scratch: frame.scratch(),
+                partials: frame.partials.pointer().cast(),
+            });
         }
         Ok(())
     }
@@ -180,6 +181,10 @@ where
 
     fn scratch_bytes(&self) -> usize {
         self.state_bytes() + self.slots * TILE_BYTES
+    }
+
+    fn partial_bytes(&self) -> usize {
+        if self.segments > 1 { self.partial(self.outputs.len(), 0, 0) * size_of::<T>() } else { 0 }
     }
 }
 
@@ -195,7 +200,8 @@ where
     }
 
     fn part(&self, frame: &Frame<'_>, first: usize, last: usize, segment: usize, shift: Shift) {
-        let pass = Pass { kernel: self, first, last, segment, shift, scratch: frame.scratch() };
+        let (scratch, partials) = (frame.scratch(), frame.partials.pointer().cast());
+        let pass = Pass { kernel: self, first, last, segment, shift, scratch, partials };
         if const { matches!(T::DTYPE, DType::U32) } {
             // Integers are copied, hardly ever computed with.
             pass.with_simd(pulp::Scalar::new());
@@ -222,7 +228,7 @@ impl<T> LoopKernel<T> {
         }
     }
 
-    /// Position of a segment's results among the partial ones.
+    /// Position of a segment's results among the partial ones, which lie in the tasks' shared memory.
     pub(super) fn partial(&self, output: usize, kept: usize, segment: usize) -> usize {
         ((output * self.layout.kept_tiles() + kept) * self.segments + segment) * self.width()
     }

@@ -17,6 +17,8 @@ pub(super) struct Pass<'a, T> {
     pub(super) segment: usize,
     pub(super) shift: Shift,
     pub(super) scratch: *mut u8,
+    /// Results of segments, `partial_bytes` bytes.
+    pub(super) partials: *mut T,
 }
 
 impl<T: Element> WithSimd for Pass<'_, T>
@@ -183,23 +185,20 @@ where
                         Fold::Lanes => rows * layout.inner_elements,
                     };
                     let result = fold::finish(layout.fold, output.combine, end - start, width, state.slot(output.slot));
-                    match &kernel.partials {
-                        None => {
-                            // The last tile's offset is right for the result: reduced axes do not move it.
-                            let to = *state.pointers.add(output.view);
-                            let rows = if matches!(layout.fold, Fold::Rows(_) | Fold::Lanes) { rows } else { 1 };
-                            with_type!(
-                                output.port.dtype,
-                                S,
-                                scatter::<T, S>(to.cast(), result, rows, &output.port.pattern)
-                            );
+                    if kernel.segments > 1 {
+                        let to = self.partials.add(kernel.partial(k, kept, self.segment));
+                        for i in 0..width {
+                            *to.add(i) = *result.add(i);
                         }
-                        Some(partials) => {
-                            let to = partials.pointer().cast::<T>().add(kernel.partial(k, kept, self.segment));
-                            for i in 0..width {
-                                *to.add(i) = *result.add(i);
-                            }
-                        }
+                    } else {
+                        // The last tile's offset is right for the result: reduced axes do not move it.
+                        let to = *state.pointers.add(output.view);
+                        let rows = if matches!(layout.fold, Fold::Rows(_) | Fold::Lanes) { rows } else { 1 };
+                        with_type!(
+                            output.port.dtype,
+                            S,
+                            scatter::<T, S>(to.cast(), result, rows, &output.port.pattern)
+                        );
                     }
                 }
             }
@@ -390,6 +389,7 @@ where
 pub(super) struct Join<'a, T> {
     pub(super) kernel: &'a LoopKernel<T>,
     pub(super) scratch: *mut u8,
+    pub(super) partials: *mut T,
 }
 
 impl<T: Element> WithSimd for Join<'_, T>
@@ -402,12 +402,11 @@ where
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let kernel = self.kernel;
-        let Some(partials) = &kernel.partials else { return };
-        let pass = Pass { kernel, first: 0, last: 0, segment: 0, shift: [0, 0], scratch: self.scratch };
+        let Join { kernel, scratch, partials } = self;
+        let pass = Pass { kernel, first: 0, last: 0, segment: 0, shift: [0, 0], scratch, partials };
         // SAFETY: as in `Pass::walk`; all segments have left their results.
         unsafe {
-            let state = State::new(kernel, self.scratch);
+            let state = State::new(kernel, scratch);
             for kept in 0..kernel.layout.kept_tiles() {
                 let rows = pass.locate(&state, kept, 0);
                 let (rows, width) = match kernel.layout.fold {
@@ -415,7 +414,7 @@ where
                     _ => (1, kernel.width()),
                 };
                 for (k, output) in kernel.outputs.iter().enumerate() {
-                    let first = partials.pointer().cast::<T>().add(kernel.partial(k, kept, 0));
+                    let first = partials.add(kernel.partial(k, kept, 0));
                     for segment in 1..kernel.segments {
                         fold::combine_into(output.combine, first, first.add(segment * kernel.width()), width);
                     }
