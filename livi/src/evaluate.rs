@@ -6,6 +6,7 @@ use crate::metrics::calibration::DEFAULT_BINS;
 use crate::metrics::classification::{mean_probabilities, softmax};
 use crate::metrics::regression::{coverage, rmse, sharpness};
 use crate::metrics::{ClassPredictions, PredictiveMixture};
+use crate::number::in_units;
 use crate::posterior::{Posterior, Predictions};
 use crate::predict::predict_in_parts;
 use crate::{Error, Result};
@@ -167,7 +168,9 @@ impl Evaluation {
     /// The two main numbers in a line.
     pub fn brief(&self) -> String {
         match self {
-            Self::Gaussian(found) => format!("RMSE {:.4}  log-likelihood {:.4}", found.rmse, found.log_likelihood),
+            Self::Gaussian(found) => {
+                format!("RMSE {}  log-likelihood {:.4}", in_units(found.rmse), found.log_likelihood)
+            }
             Self::Softmax(found) => {
                 format!("accuracy {:.4}  NLL {:.4}", found.accuracy, found.negative_log_likelihood)
             }
@@ -177,18 +180,19 @@ impl Evaluation {
     /// Names and values of all measures, as text.
     pub fn entries(&self) -> Vec<(String, String)> {
         let entry = |name: &str, value: f64| (name.to_string(), format!("{value:.4}"));
+        let length = |name: &str, value: f64| (name.to_string(), in_units(value));
         match self {
             Self::Gaussian(found) => {
-                let mut entries = vec![entry("RMSE", found.rmse), entry("log-likelihood", found.log_likelihood)];
+                let mut entries = vec![length("RMSE", found.rmse), entry("log-likelihood", found.log_likelihood)];
                 if found.targets.len() > 1 {
-                    entries.extend(found.targets.iter().map(|t| entry(&format!("RMSE of {}", t.name), t.rmse)));
+                    entries.extend(found.targets.iter().map(|t| length(&format!("RMSE of {}", t.name), t.rmse)));
                 }
                 entries.extend(found.intervals.iter().map(|interval| {
                     let name = format!("coverage of {} % intervals", 100.0 * interval.probability);
-                    (name, format!("{:.1} % (mean width {:.4})", 100.0 * interval.coverage, interval.width))
+                    (name, format!("{:.1} % (mean width {})", 100.0 * interval.coverage, in_units(interval.width)))
                 }));
-                entries.push(entry("mean epistemic std", found.mean_epistemic_std));
-                entries.push(entry("noise std", found.mean_aleatoric_std));
+                entries.push(length("mean epistemic std", found.mean_epistemic_std));
+                entries.push(length("noise std", found.mean_aleatoric_std));
                 entries
             }
             Self::Softmax(found) => vec![

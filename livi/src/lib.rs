@@ -13,6 +13,7 @@ pub mod likelihood;
 pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod number;
 pub mod pictures;
 pub mod plot;
 pub mod posterior;

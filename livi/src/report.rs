@@ -4,6 +4,7 @@ use crate::atomic::write_atomic;
 use crate::config::ReportedPart;
 use crate::data::Dataset;
 use crate::evaluate::{Evaluation, evaluate};
+use crate::number::in_units;
 use crate::run_folder::{CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, RunFolder};
 use crate::train::{Ending, Reason, Saved};
 use crate::{Error, Result};
@@ -177,7 +178,7 @@ impl RunResult {
             entries.push((name.into(), text));
         }
         if self.test.is_none() && !self.noise_std.is_empty() {
-            let texts: Vec<String> = self.noise_std.iter().map(|std| format!("{std:.4}")).collect();
+            let texts: Vec<String> = self.noise_std.iter().map(|&std| in_units(std)).collect();
             entries.push(("noise std".into(), texts.join(", ")));
         }
         if let Some(test) = &self.test {

@@ -2,6 +2,7 @@
 
 use super::output::{emit, emit_json};
 use crate::data::check::{DatasetSummary, check};
+use crate::number::in_units;
 use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
@@ -27,7 +28,7 @@ enum DataCommand {
 #[command(after_help = "Examples:\n  livi data check data/uci\n  livi data check houses.csv --json")]
 struct CheckArgs {
     /// Folder or CSV file
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Print one JSON array with an object for each data set
     #[arg(long)]
@@ -48,13 +49,16 @@ pub(super) fn run(args: &DataArgs) -> Result<()> {
     }
     let first = summaries.iter().find_map(|summary| summary.problems.first()).cloned().unwrap_or_default();
     let more = if count == 1 { String::new() } else { format!(" (and {} more, listed above)", count - 1) };
-    Err(Error::Argument { name: args.path.display().to_string(), problem: format!("{first}{more}") })
+    Err(Error::Argument { name: "data check".into(), problem: format!("{first}{more}") })
 }
 
 fn describe(summary: &DatasetSummary) -> String {
-    let splits = if summary.splits == 0 { String::new() } else { format!(", {} splits", summary.splits) };
-    let mut text = format!("{}: {} rows, {} columns{splits}\n", summary.name, summary.rows, summary.columns.len());
-    if !summary.columns.is_empty() {
+    let mut text = format!("{}: ", summary.name);
+    if summary.columns.is_empty() {
+        text.push_str("could not be read\n");
+    } else {
+        let splits = if summary.splits == 0 { String::new() } else { format!(", {} splits", summary.splits) };
+        let _ = writeln!(text, "{} rows, {} columns{splits}", summary.rows, summary.columns.len());
         let _ =
             writeln!(text, "  {:<20} {:<7} {:>12} {:>12} {:>12} {:>12}", "column", "role", "mean", "std", "min", "max");
     }
@@ -63,8 +67,12 @@ fn describe(summary: &DatasetSummary) -> String {
         let role = if role == "any" { "-".into() } else { role };
         let _ = writeln!(
             text,
-            "  {:<20} {role:<7} {:>12.5} {:>12.5} {:>12.5} {:>12.5}",
-            column.name, column.mean, column.std, column.min, column.max
+            "  {:<20} {role:<7} {:>12} {:>12} {:>12} {:>12}",
+            column.name,
+            in_units(column.mean),
+            in_units(column.std),
+            in_units(column.min),
+            in_units(column.max)
         );
     }
     for note in &summary.notes {

@@ -165,6 +165,11 @@ impl<'a> CsvReader<'a> {
         if header.is_empty() {
             return refuse("the file is empty, expected a header line of column names".into());
         }
+        if let ([only], Some(separator)) = (&header[..], header[0].chars().find(|c| matches!(c, ';' | '\t'))) {
+            return refuse(format!(
+                "found one column `{only}` with {separator:?} in its name, expected columns separated by commas"
+            ));
+        }
         if let Some(column) = header.iter().position(String::is_empty) {
             return refuse(format!("column {} has no name in the header", column + 1));
         }

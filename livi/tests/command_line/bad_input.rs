@@ -74,6 +74,16 @@ fn a_damaged_set_is_refused_by_data_check() {
 }
 
 #[test]
+fn a_csv_file_that_cannot_be_read_is_refused_by_data_check() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("data.csv"), "a;y\n1;2\n").unwrap();
+    let found = livi(folder.path(), &["data", "check", "data.csv"]);
+    found.refused(&["data.csv: line 1", "separated by commas"]);
+    assert_eq!(found.stderr.matches("data.csv").count(), 1, "{}", found.stderr);
+    assert!(found.stdout.starts_with("data.csv: could not be read\n"), "{}", found.stdout);
+}
+
+#[test]
 fn uci_data_that_are_not_there_say_where_they_are_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "uci-energy"], &["data.path", "LIVI_DATA_DIR"]);

@@ -89,6 +89,11 @@ fn a_repeated_header_name_is_an_error() {
 }
 
 #[test]
+fn columns_separated_by_anything_but_commas_are_an_error() {
+    assert_says("a;y\n1;2\n", &["y"], "`a;y` with ';' in its name, expected columns separated by commas");
+}
+
+#[test]
 fn a_header_without_a_name_is_an_error() {
     assert_says("a,,y\n1,2,3\n", &["y"], "column 2 has no name");
 }
