@@ -1,6 +1,7 @@
 //! Numbers in the units of the data, as tables show them.
 
-/// At least five significant digits whatever the scale: plain notation from 0.0001 to below ten millions (all digits before the point), an exponent beyond.
+/// At least five significant digits whatever the scale: plain notation from 0.0001 to below ten millions (all digits before the point), an
+/// exponent beyond.
 ///
 /// ```
 /// use livi::number::in_units;

@@ -305,11 +305,10 @@ impl UciTable {
                 row.seconds
             );
         }
-        let _ = writeln!(
-            text,
-            "\nLog-likelihood at least as good as published on {} of {} sets.",
-            self.at_least_as_good, self.compared
-        );
+        if self.compared > 0 {
+            let (good, all) = (self.at_least_as_good, self.compared);
+            let _ = writeln!(text, "\nLog-likelihood at least as good as published on {good} of {all} sets.");
+        }
         text
     }
 }
