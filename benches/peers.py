@@ -47,9 +47,8 @@ TARGETS = {
 }
 
 NOTES = """\
-The toy steps differ in details. livi's is that of the preset `toy` as `livi train` runs it, with that preset's optimiser; terms of the
-objective are read back and checked, and the gradient's norm is computed. The peers' step leaves its new state and no terms; its optimiser is
-AMSGrad, which reads and writes one moment more than Adam."""
+The toy steps differ in details. Both are with AMSGrad. livi's is otherwise that of the preset `toy` as `livi train` runs it: terms of the
+objective are read back and checked, and the gradient's norm is computed. The peers' step leaves its new state and no terms."""
 
 # Rounds that figures need to count.
 ROUNDS = 3

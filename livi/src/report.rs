@@ -94,12 +94,6 @@ impl RunResult {
             }
             None => None,
         };
-        let gaussian = posterior.model.likelihood == crate::config::LikelihoodKind::Gaussian;
-        let noise_std = if gaussian {
-            posterior.standardiser.y_std.iter().map(|std| std * posterior.noise_std).collect()
-        } else {
-            Vec::new()
-        };
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").into(),
             config_hash: config.config_hash()?,
@@ -120,7 +114,7 @@ impl RunResult {
             reason: ending.reason,
             best_step: ending.best_step,
             elbo: last_terms(folder)?,
-            noise_std,
+            noise_std: posterior.target_noise_std(),
             reported: config.data.report_on,
             test,
             seconds: ending.seconds,

@@ -76,8 +76,10 @@ pub struct TableSet {
     pub name: String,
     /// Configuration of its runs.
     pub config: Config,
-    /// Number of splits.
+    /// Number of splits to train.
     pub splits: usize,
+    /// Number of splits that the set has; published figures are of all of them.
+    pub all_splits: usize,
     /// Training rows of the first split.
     pub rows: usize,
 }
@@ -90,7 +92,8 @@ impl TableSet {
     pub fn new(name: String, config: Config) -> Result<Self> {
         let set = UciSet::load(&uci_folder(&config.data)?)?;
         let rows = set.splits.first().map_or(0, |split| split.train.len());
-        Ok(Self { name, splits: set.splits.len(), rows, config })
+        let splits = set.splits.len();
+        Ok(Self { name, splits, all_splits: splits, rows, config })
     }
 
     /// Relative work of one run; only decides the order.
@@ -133,7 +136,7 @@ pub struct SetRow {
     pub coverage_95: f64,
     /// Seconds of training, all splits together.
     pub seconds: f64,
-    /// Published figures, where there are any.
+    /// Published figures, where there are any of the same rows: all splits, test rows.
     pub published: Option<Published>,
     /// Whether the mean log-likelihood is at least the published one.
     pub at_least_as_good: Option<bool>,
@@ -316,6 +319,7 @@ impl UciTable {
 impl SetRow {
     fn of(set: &TableSet, results: &[&RunResult]) -> Result<Self> {
         let part = set.config.data.report_on;
+        let comparable = part == ReportedPart::Test && set.splits == set.all_splits;
         let set = set.name.as_str();
         let (mut rmse, mut log_likelihood, mut coverage) = (Vec::new(), Vec::new(), Vec::new());
         for result in results {
@@ -327,7 +331,7 @@ impl SetRow {
             log_likelihood.push(found.log_likelihood);
             coverage.extend(found.intervals.iter().find(|i| i.probability == 0.95).map(|i| i.coverage));
         }
-        let published = PUBLISHED.iter().find(|found| found.set == set && part == ReportedPart::Test).copied();
+        let published = PUBLISHED.iter().find(|found| found.set == set && comparable).copied();
         let log_likelihood = MeanWithError::of(&log_likelihood)?;
         Ok(Self {
             set: set.into(),

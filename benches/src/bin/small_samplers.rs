@@ -110,6 +110,13 @@ fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) ->
     Ok(Job { machine, plan, flops, table })
 }
 
+/// The toy preset with the peers' optimiser, which keeps one moment more than the preset's.
+fn toy_config() -> livi::Result<Config> {
+    let mut config = Config::preset("toy")?;
+    config.set("training.amsgrad=true")?;
+    Ok(config)
+}
+
 /// A whole step of the toy preset: noise, objective, gradient, update, terms read back and checked.
 fn toy_step(threads: usize) -> livi::Result<(Timing, f64)> {
     let mut config = Config::preset("toy")?;
@@ -122,7 +129,7 @@ fn toy_step(threads: usize) -> livi::Result<(Timing, f64)> {
 
 /// The plan of such a step with initial weights, its other inputs filled with small numbers.
 fn toy_plan(threads: usize) -> livi::Result<Job> {
-    let config = Config::preset("toy")?;
+    let config = toy_config()?;
     let data = livi::data::load(&config.data)?.training;
     let model = Model::new(&config, data.inputs, 1)?;
     let shape = DataShape { rows: data.rows, inputs: data.inputs, outputs: 1, batch: data.rows };
