@@ -81,7 +81,7 @@ fn training_takes_the_memory_it_announces_within_two_percent() {
         assert_eq!(announced, announced_for_two, "{preset}: the plans do not depend on the number of threads");
         let scratch = two - one;
         let taken = one - scratch;
-        // What may differ: blocks are padded to 64 bytes, and long sums keep their parts in blocks of their own.
+        // What may differ: blocks are padded to 64 bytes, and the parts of long sums share one more.
         assert!(
             taken.abs_diff(announced) * 50 <= announced,
             "{preset}: {announced} bytes announced, {taken} taken, beside {scratch} of scratch memory for each thread"

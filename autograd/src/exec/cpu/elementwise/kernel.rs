@@ -1,13 +1,10 @@
 //! A compiled loop.
 
 use super::fold::Combine;
-use super::layout::{Fold, Layout, Pattern, TILE_BYTES};
-use super::pass::{Join, Pass};
-use crate::exec::cpu::frame::{Frame, Kernel};
+use super::layout::{Fold, Layout, Pattern};
+use crate::DType;
 use crate::exec::cpu::scalar::{Cast, Scalar};
 use crate::op::{Binary, Unary};
-use crate::{DType, Result};
-use pulp::WithSimd;
 
 /// Where an instruction finds an operand.
 #[derive(Clone, Copy, Debug)]
@@ -146,70 +143,6 @@ where
 impl Element for f32 {}
 impl Element for f64 {}
 impl Element for u32 {}
-
-impl<T: Element> Kernel for LoopKernel<T>
-where
-    f32: Cast<T>,
-    f64: Cast<T>,
-    u32: Cast<T>,
-{
-    fn run(&self, frame: &Frame<'_>) -> Result<()> {
-        let kept = self.layout.kept_tiles();
-        let tasks = kept.div_ceil(self.kept_per_task);
-        if tasks * self.segments == 1 {
-            self.part(frame, 0, kept, 0, [0, 0]);
-        } else {
-            frame.for_each(tasks * self.segments, self.spread, |task| {
-                let first = task / self.segments * self.kept_per_task;
-                let last = (first + self.kept_per_task).min(kept);
-                self.part(frame, first, last, task % self.segments, [0, 0]);
-            });
-        }
-        if self.segments > 1 {
-            frame.arch.dispatch(Join {
-                kernel: self,
-                scratch: frame.scratch(),
-                partials: frame.partials.pointer().cast(),
-            });
-        }
-        Ok(())
-    }
-
-    fn parallel(&self) -> bool {
-        self.spread
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        self.state_bytes() + self.slots * TILE_BYTES
-    }
-
-    fn partial_bytes(&self) -> usize {
-        if self.segments > 1 { self.partial(self.outputs.len(), 0, 0) * size_of::<T>() } else { 0 }
-    }
-}
-
-impl<T: Element> LoopKernel<T>
-where
-    f32: Cast<T>,
-    f64: Cast<T>,
-    u32: Cast<T>,
-{
-    /// Runs the whole loop on the calling thread with its views moved.
-    pub(crate) fn run_shifted(&self, frame: &Frame<'_>, shift: Shift) {
-        self.part(frame, 0, self.layout.kept_tiles(), 0, shift);
-    }
-
-    fn part(&self, frame: &Frame<'_>, first: usize, last: usize, segment: usize, shift: Shift) {
-        let (scratch, partials) = (frame.scratch(), frame.partials.pointer().cast());
-        let pass = Pass { kernel: self, first, last, segment, shift, scratch, partials };
-        if const { matches!(T::DTYPE, DType::U32) } {
-            // Integers are copied, hardly ever computed with.
-            pass.with_simd(pulp::Scalar::new());
-        } else {
-            frame.arch.dispatch(pass);
-        }
-    }
-}
 
 impl<T> LoopKernel<T> {
     /// Bytes before the tiles: offset, pointer, single value (8 bytes each) and last offset for each view.

@@ -1,13 +1,78 @@
-//! A compiled loop's walk over tiles.
+//! A compiled loop's run: tasks and their walk over tiles.
 
 use super::fold;
 use super::kernel::{Code, Element, LoopKernel, Mode, Port, Shift, Source, Target, Tile};
-use super::layout::{Fold, tile_elements};
+use super::layout::{Fold, TILE_BYTES, tile_elements};
 use super::transfer::{gather, scatter};
-use crate::DType;
+use crate::exec::cpu::frame::{Frame, Kernel};
 use crate::exec::cpu::scalar::{self, Cast, Scalar, each_binary, each_unary};
 use crate::op::{Binary, Unary};
+use crate::{DType, Result};
 use pulp::{Simd, WithSimd};
+
+impl<T: Element> Kernel for LoopKernel<T>
+where
+    f32: Cast<T>,
+    f64: Cast<T>,
+    u32: Cast<T>,
+{
+    fn run(&self, frame: &Frame<'_>) -> Result<()> {
+        let kept = self.layout.kept_tiles();
+        let tasks = kept.div_ceil(self.kept_per_task);
+        if tasks * self.segments == 1 {
+            self.part(frame, 0, kept, 0, [0, 0]);
+        } else {
+            frame.for_each(tasks * self.segments, self.spread, |task| {
+                let first = task / self.segments * self.kept_per_task;
+                let last = (first + self.kept_per_task).min(kept);
+                self.part(frame, first, last, task % self.segments, [0, 0]);
+            });
+        }
+        if self.segments > 1 {
+            frame.arch.dispatch(Join {
+                kernel: self,
+                scratch: frame.scratch(),
+                partials: frame.partials.pointer().cast(),
+            });
+        }
+        Ok(())
+    }
+
+    fn parallel(&self) -> bool {
+        self.spread
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        self.state_bytes() + self.slots * TILE_BYTES
+    }
+
+    fn partial_bytes(&self) -> usize {
+        if self.segments > 1 { self.partial(self.outputs.len(), 0, 0) * size_of::<T>() } else { 0 }
+    }
+}
+
+impl<T: Element> LoopKernel<T>
+where
+    f32: Cast<T>,
+    f64: Cast<T>,
+    u32: Cast<T>,
+{
+    /// Runs the whole loop on the calling thread with its views moved.
+    pub(crate) fn run_shifted(&self, frame: &Frame<'_>, shift: Shift) {
+        self.part(frame, 0, self.layout.kept_tiles(), 0, shift);
+    }
+
+    fn part(&self, frame: &Frame<'_>, first: usize, last: usize, segment: usize, shift: Shift) {
+        let (scratch, partials) = (frame.scratch(), frame.partials.pointer().cast());
+        let pass = Pass { kernel: self, first, last, segment, shift, scratch, partials };
+        if const { matches!(T::DTYPE, DType::U32) } {
+            // Integers are copied, hardly ever computed with.
+            pass.with_simd(pulp::Scalar::new());
+        } else {
+            frame.arch.dispatch(pass);
+        }
+    }
+}
 
 /// Part of a loop: reduced segment `segment` (or all of it) of the kept tiles `first..last`.
 pub(super) struct Pass<'a, T> {
