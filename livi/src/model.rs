@@ -1,7 +1,7 @@
 //! The model that a configuration describes: network, likelihood, prior and sampler.
 
 use crate::config::{Config, LikelihoodKind, PriorKind, SamplerKind};
-use crate::network::Mlp;
+use crate::network::Network;
 use crate::prior::Prior;
 use crate::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around};
 use crate::scale::log_scale_parameter;
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Everything that does not change while training.
 pub struct Model {
     /// The network whose weights are inferred.
-    pub network: Mlp,
+    pub network: Network,
     /// The sampler of its weights; its outputs are exactly the network's weights.
     pub sampler: Box<dyn Sampler>,
     /// The prior.
@@ -31,7 +31,7 @@ impl Model {
     pub fn new(config: &Config, inputs: usize, outputs: usize) -> Result<Self> {
         let widths: Vec<usize> =
             std::iter::once(inputs).chain(config.network.hidden.iter().copied()).chain([outputs]).collect();
-        let network = Mlp::new(&widths, config.network.activation)?;
+        let network = Network::mlp(&widths, config.network.activation)?;
         let prior = match config.prior.kind {
             PriorKind::Isotropic => Prior::Isotropic { std: config.prior.std },
             PriorKind::FanIn => Prior::FanIn { std: config.prior.std },
@@ -81,7 +81,7 @@ impl Model {
     }
 }
 
-fn sampler(config: &Config, network: &Mlp) -> Result<Box<dyn Sampler>> {
+fn sampler(config: &Config, network: &Network) -> Result<Box<dyn Sampler>> {
     let own = &config.sampler;
     let m = network.layout().len();
     let pair = |key: &str, value: &[usize]| match *value {

@@ -126,18 +126,18 @@ impl Posterior {
     }
 
     fn columns(&self) -> usize {
-        self.model.network.widths().last().copied().unwrap_or(0)
+        self.model.network.outputs()
     }
 
     /// Network outputs (samples x rows x columns) for standardised inputs, in chunks of bounded memory.
     fn forward(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
         let columns = self.columns();
         let mut outputs = vec![0.0; samples * rows * columns];
-        let widest = self.model.network.widths().iter().copied().max().unwrap_or(1);
+        let widest = self.model.network.widest();
         let per_row = (CHUNK_ELEMENTS / widest).max(1);
         let row_chunk = rows.min(per_row.min(1024)).max(1);
         let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
-        let inputs = self.model.network.widths()[0];
+        let inputs = self.model.network.inputs();
         let m = self.model.network.layout().len();
         let mut forward = Forward::new(self, sample_chunk, row_chunk)?;
         for first in (0..rows).step_by(row_chunk) {
@@ -192,7 +192,7 @@ impl Forward {
         let network = &posterior.model.network;
         let mut tape = Tape::new();
         let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
-        let x = tape.named_input("x", &[rows, network.widths()[0]], dtype);
+        let x = tape.named_input("x", &[rows, network.inputs()], dtype);
         let outputs = network.record(&mut tape, theta, x)?;
         let mut machine = Machine::cpu(1)?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[outputs]))?)?;

@@ -10,6 +10,7 @@ mod elementwise;
 mod index;
 mod leaf;
 mod matmul;
+mod pooling;
 mod slice;
 mod spd;
 mod view;

@@ -11,6 +11,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(indices());
     cases.extend(products());
     cases.extend(convolutions());
+    cases.extend(pooling());
     cases.extend(positive_definite());
     cases.extend(types());
     cases.push(composite());
@@ -190,6 +191,30 @@ fn convolutions() -> Vec<Case> {
         let operands: [(&[usize], Draw); 2] = [(images, Signed), (&results, Signed)];
         cases.push(Case::new(format!("conv2d_filter of {name}"), &operands, move |tape, x| {
             tape.conv2d_filter(x[0], x[1], filter, stride, padding)
+        }));
+    }
+    cases
+}
+
+/// Windows side by side with rows left over, overlapping ones, gaps between them, margins.
+fn pooling() -> Vec<Case> {
+    type Windows = (&'static [usize], [usize; 2], [usize; 2], [usize; 2]);
+    const WINDOWS: [Windows; 6] = [
+        (&[4, 4], [2, 2], [2, 2], [0, 0]),
+        (&[2, 1, 5, 3], [2, 1], [2, 1], [0, 0]),
+        (&[1, 2, 3, 4], [2, 3], [1, 1], [0, 0]),
+        (&[2, 5, 4], [3, 3], [2, 2], [1, 1]),
+        (&[5, 5], [1, 2], [3, 2], [0, 1]),
+        (&[2, 2, 2], [2, 2], [2, 2], [1, 1]),
+    ];
+    let mut cases = Vec::new();
+    for (shape, size, stride, padding) in WINDOWS {
+        let name = format!("of {shape:?} by {size:?}, stride {stride:?}, padding {padding:?}");
+        cases.push(Case::new(format!("max_pool2d {name}"), &[(shape, Signed)], move |tape, x| {
+            tape.max_pool2d(x[0], size, stride, padding)
+        }));
+        cases.push(Case::new(format!("mean_pool2d {name}"), &[(shape, Signed)], move |tape, x| {
+            tape.mean_pool2d(x[0], size, stride, padding)
         }));
     }
     cases
