@@ -1,12 +1,20 @@
 //! Image data sets for classification: bytes and labels in memory, their files, normalisation and batches.
 //!
-//! [`PixelScale`] normalises them by training statistics.
+//! - [`idx`]: the files of MNIST and its relatives; [`cifar`]: the binary version of CIFAR-10 and CIFAR-100; [`tensors`]:
+//!   safetensors files; [`folder`] tells which of them a folder holds.
+//! - [`PixelScale`]: normalisation by training statistics.
 //!
 //! An [`Images`] is checked when it is made, so what follows need not check again. Pixels stay bytes until a batch needs
 //! them as numbers.
 
+pub mod cifar;
+pub mod folder;
+pub mod idx;
 mod pixel_scale;
+mod reading;
+pub mod tensors;
 
+pub use folder::{FolderKind, Part, load_part};
 pub use pixel_scale::{PixelScale, PixelTable};
 
 use std::path::PathBuf;
