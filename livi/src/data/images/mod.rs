@@ -2,16 +2,19 @@
 //!
 //! - [`idx`]: the files of MNIST and its relatives; [`cifar`]: the binary version of CIFAR-10 and CIFAR-100; [`tensors`]:
 //!   safetensors files; [`folder`] tells which of them a folder holds.
-//! - [`PixelScale`]: normalisation by training statistics.
+//! - [`PixelScale`]: normalisation by training statistics; [`augment`]: random crops and flips; [`stream`]: batches made by
+//!   a thread of their own.
 //!
 //! An [`Images`] is checked when it is made, so what follows need not check again. Pixels stay bytes until a batch needs
 //! them as numbers.
 
+pub mod augment;
 pub mod cifar;
 pub mod folder;
 pub mod idx;
 mod pixel_scale;
 mod reading;
+pub mod stream;
 pub mod tensors;
 
 pub use folder::{FolderKind, Part, load_part};
