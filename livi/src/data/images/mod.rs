@@ -4,15 +4,20 @@
 //!   safetensors files; [`folder`] tells which of them a folder holds.
 //! - [`PixelScale`]: normalisation by training statistics; [`augment`]: random crops and flips; [`stream`]: batches made by
 //!   a thread of their own.
+//! - [`fetch`]: published sets from their homes; [`check`]: what a folder holds and what is wrong with it.
 //!
 //! An [`Images`] is checked when it is made, so what follows need not check again. Pixels stay bytes until a batch needs
 //! them as numbers.
 
 pub mod augment;
+pub mod check;
 pub mod cifar;
+pub mod download;
+pub mod fetch;
 pub mod folder;
 pub mod idx;
 mod pixel_scale;
+pub mod published;
 mod reading;
 pub mod stream;
 pub mod tensors;

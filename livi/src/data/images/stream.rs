@@ -29,7 +29,7 @@ pub struct Batch {
 
 /// Batches, one after another.
 ///
-/// Three buffers go round between the reader and the thread; once it runs, nothing is allocated for a batch. Dropping the
+/// Three buffers go round between the reader and the thread; nothing is allocated for a batch. Dropping the
 /// stream ends the thread.
 #[derive(Debug)]
 pub struct BatchStream {
