@@ -3,7 +3,7 @@
 use super::support::livi;
 use std::path::Path;
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["train"],
     &["verify"],
     &["evaluate"],
