@@ -24,7 +24,8 @@ pub fn log_softmax(mut logits: Vec<f64>, classes: usize) -> Vec<f64> {
 /// Logarithm of the mean over weight samples of the probabilities: `samples x rows x classes` to `rows x classes`.
 ///
 /// # Errors
-/// [`crate::Error::Argument`] when the length is no multiple of `samples x classes` or 0, a number is NaN, or the probabilities
+/// [`crate::Error::Argument`] when the length is no multiple of `samples x classes` or 0, a number is NaN or
+/// infinite upwards, or the probabilities
 /// of a row do not sum to 1 within 1e-5.
 ///
 /// # Examples
@@ -63,11 +64,13 @@ pub(super) fn checked_entries(log_probabilities: &[f64], samples: usize, classes
     let rows = length / block;
     for (index, row) in log_probabilities.chunks_exact(classes).enumerate() {
         let place = || format!("weight sample {}, row {}", index / rows, index % rows);
-        if let Some(class) = row.iter().position(|value| value.is_nan()) {
-            return Err(argument("log-probabilities", format!("{}, class {class} is NaN", place())));
+        if let Some(class) = row.iter().position(|&value| value.is_nan() || value == f64::INFINITY) {
+            let problem =
+                format!("{}, class {class} is {}, expected a logarithm of a probability", place(), row[class]);
+            return Err(argument("log-probabilities", problem));
         }
         let sum = log_sum_exp(row.iter().copied()).exp();
-        if !((sum - 1.0).abs() <= TOLERANCE) {
+        if (sum - 1.0).abs() > TOLERANCE {
             let problem = format!("the probabilities of {} sum to {sum}, expected 1", place());
             return Err(argument("log-probabilities", problem));
         }
@@ -120,6 +123,7 @@ mod tests {
             message(&[half, half, half, half, half, f64::NAN], 3).contains("weight sample 2, row 0, class 1 is NaN")
         );
         assert!(message(&[half, half, half, 0.0], 1).contains("weight sample 0, row 1 sum to 1.5"));
+        assert!(message(&[half, f64::INFINITY], 1).contains("row 0, class 1 is inf"));
         let none = f64::NEG_INFINITY;
         assert!(message(&[none, none], 1).contains("sum to 0"));
     }
