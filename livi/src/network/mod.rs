@@ -7,6 +7,7 @@ mod layer;
 mod layout;
 mod lenet;
 mod mlp;
+mod parse;
 mod record;
 mod wide_resnet;
 

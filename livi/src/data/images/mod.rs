@@ -27,6 +27,7 @@ pub use pixel_scale::{PixelScale, PixelTable};
 
 use std::path::PathBuf;
 
+use super::{Standardiser, Table};
 use crate::{Error, Result};
 
 /// Most classes that a set may have.
@@ -157,6 +158,17 @@ impl Images {
         Ok(self)
     }
 
+    /// The same as a table: intensities from 0 to 1 in columns `pixel_0`, `pixel_1`, .. (channels, rows, columns), labels in the column `class`.
+    ///
+    /// # Errors
+    /// None in practice: a checked set makes a checked table.
+    pub fn table(&self) -> Result<Table> {
+        let names = (0..self.image_size()).map(|k| format!("pixel_{k}")).collect();
+        let x = self.pixels.iter().map(|&pixel| f64::from(pixel) / 255.0).collect();
+        let y = self.labels.iter().map(|&label| f64::from(label)).collect();
+        Table::new(x, y, self.count, names, vec!["class".into()])
+    }
+
     /// Number of images of each class.
     pub fn label_histogram(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes];
@@ -194,6 +206,12 @@ fn names_for(names: Vec<String>, classes: usize, source: &str) -> Result<Vec<Str
 
 fn at(source: &str, place: &str, problem: String) -> Error {
     Error::File { path: PathBuf::from(source), place: place.into(), problem }
+}
+
+/// The standardisation of tables of images: every pixel by its channel's statistics, classes as they are.
+pub fn standardiser(scale: &PixelScale, pixels: usize) -> Standardiser {
+    let spread = |values: &[f64]| values.iter().flat_map(|&value| std::iter::repeat_n(value, pixels)).collect();
+    Standardiser { x_mean: spread(&scale.mean), x_std: spread(&scale.std), y_mean: vec![0.0], y_std: vec![1.0] }
 }
 
 #[cfg(test)]
