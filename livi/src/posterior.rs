@@ -62,7 +62,7 @@ impl Posterior {
         let eta = tape.noise(Distribution::Normal, &[DRAW, sampler.outputs()], dtype)?;
         let recorded = sampler.record(&mut tape, parameters, latents)?;
         let theta = record_draw(&mut tape, recorded.theta, eta, self.model.sigma, scales)?;
-        let mut machine = Machine::cpu(1)?;
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
         let (m, count) = (sampler.outputs(), self.components.len());
         let mut drawn = vec![0.0; samples * m];
@@ -194,7 +194,7 @@ impl Forward {
         let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
         let x = tape.named_input("x", &[rows, network.inputs()], dtype);
         let outputs = network.record(&mut tape, theta, x)?;
-        let mut machine = Machine::cpu(1)?;
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[outputs]))?)?;
         Ok(Self { machine, plan, theta, x, outputs })
     }

@@ -1,13 +1,13 @@
 //! Detection of out-of-distribution rows from class probabilities, by the two scores in common use.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::classification::{max_probability, predictive_entropy};
 use super::ood::{auroc, false_positive_rate};
 use crate::Result;
 
 /// How well a score tells the two apart; in-distribution rows are the positives.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DetectionScore {
     /// Area under the receiver operating characteristic; 1 is perfect, 0.5 is chance.
     pub auroc: f64,
@@ -29,7 +29,7 @@ impl DetectionScore {
 }
 
 /// Detection by the largest probability and by the predictive entropy.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// By the largest class probability.
     pub max_probability: DetectionScore,
