@@ -4,7 +4,7 @@ use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
 use crate::metrics::PredictiveMixture;
-use crate::metrics::classification::{ClassPredictions, mean_probabilities, softmax};
+use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
 use crate::scale::{Scales, record_draw};
 use crate::train::{Encoded, dtype_of, split};
@@ -113,10 +113,10 @@ impl Posterior {
             let mixture = PredictiveMixture::new(outputs, samples, rows, vec![self.noise_std; columns])?;
             return Ok(mixture.log_likelihoods(&data.y)?.iter().sum::<f64>() / rows as f64);
         }
-        let probabilities = mean_probabilities(&softmax(outputs, columns), samples, columns)?;
-        let labels: Vec<usize> =
-            data.y.chunks_exact(columns).map(|row| row.iter().position(|&y| y == 1.0).unwrap_or(0)).collect();
-        Ok(-ClassPredictions::new(&probabilities, columns, &labels)?.negative_log_likelihood())
+        // Targets are indicator vectors: the sum has one term a row, and probabilities that underflow keep finite logarithms.
+        let logs = mean_log_probabilities(&log_softmax(outputs, columns), samples, columns)?;
+        let true_classes = logs.iter().zip(&data.y).filter(|(_, y)| **y == 1.0);
+        Ok(true_classes.map(|(log, _)| log).sum::<f64>() / rows as f64)
     }
 
     /// Noise standard deviation of each target in original units; empty for a softmax likelihood, which has none.

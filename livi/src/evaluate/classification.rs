@@ -31,7 +31,7 @@ pub struct ClassEvaluation {
     pub expected_calibration_error_100: f64,
     /// Largest gap of the 15 bins.
     pub maximum_calibration_error: f64,
-    /// Adaptive calibration error over 15 ranges (Nixon et al. 2019).
+    /// Adaptive calibration error over 15 ranges, one a row where there are fewer (Nixon et al. 2019).
     pub adaptive_calibration_error: f64,
     /// Static calibration error over 15 bins (Nixon et al. 2019).
     pub static_calibration_error: f64,
@@ -160,7 +160,7 @@ impl Classified {
             expected_calibration_error: calibration.expected,
             expected_calibration_error_100: predictions.calibration_error(FINE_BINS)?.expected,
             maximum_calibration_error: calibration.maximum,
-            adaptive_calibration_error: predictions.adaptive_calibration_error(DEFAULT_BINS)?,
+            adaptive_calibration_error: predictions.adaptive_calibration_error(DEFAULT_BINS.min(labels.len()))?,
             static_calibration_error: predictions.static_calibration_error(DEFAULT_BINS)?,
             mean_predictive_entropy: mean(&self.uncertainty.predictive_entropy),
             mean_mutual_information: mean(&self.uncertainty.mutual_information),

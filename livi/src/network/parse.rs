@@ -105,10 +105,11 @@ fn parse(text: &str, channels: usize, counts: &mut [usize; 3]) -> std::result::R
                 "batch_norm" => Some(Layer::BatchNorm),
                 _ => activation(kind).map(Layer::Activation),
             };
+            let layer = plain.ok_or_else(|| format!("there is no layer `{kind}`, expected {FORMS}"))?;
             if settings.number.is_some() {
                 return Err(format!("`{kind}` takes no number"));
             }
-            plain.ok_or_else(|| format!("there is no layer `{kind}`, expected {FORMS}"))?
+            layer
         }
     };
     match settings.pairs.first() {
