@@ -35,14 +35,16 @@ const MOST_LATENTS: usize = 1000;
 /// Those of prediction and of writing.
 pub fn draw_pictures(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Result<Vec<(String, String)>> {
     let mut drawn = Vec::new();
-    let table = dataset.test.as_ref().unwrap_or(&dataset.training);
+    let table = dataset.test.as_ref().or_else(|| dataset.training.table());
     let gaussian = saved.posterior.model.likelihood == LikelihoodKind::Gaussian;
-    if gaussian && saved.input_names.len() == 1 && saved.output_names.len() == 1 {
-        band(folder, saved, dataset)?;
+    if let (true, 1, 1, Some(training)) =
+        (gaussian, saved.input_names.len(), saved.output_names.len(), dataset.training.table())
+    {
+        band(folder, saved, &dataset.name, training)?;
         let caption =
             "Predictive mean, epistemic and total band (two standard deviations each), data and sampled functions";
         drawn.push(("predictive".to_string(), caption.to_string()));
-    } else if gaussian {
+    } else if let (true, Some(table)) = (gaussian, table) {
         for (target, name) in saved.output_names.iter().enumerate() {
             let stem = if target == 0 { "predictive".to_string() } else { format!("predictive-{target}") };
             against_observed(folder, saved, table, target, &stem)?;
@@ -59,9 +61,8 @@ pub fn draw_pictures(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Re
     Ok(drawn)
 }
 
-fn band(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Result<()> {
+fn band(folder: &RunFolder, saved: &Saved, name: &str, data: &Table) -> Result<()> {
     let is_toy = saved.config.data.source == Source::Toy;
-    let data = &dataset.training;
     let (low, high) = if is_toy { (-2.0, 2.0) } else { widened(&data.x) };
     let x: Vec<f64> = (0..GRID).map(|i| low + (high - low) * i as f64 / (GRID - 1) as f64).collect();
     let samples = saved.config.prediction.samples;
@@ -70,7 +71,7 @@ fn band(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Result<()> {
     let mixture = PredictiveMixture::new(outputs, samples, GRID, noise_std)?;
     let true_function = is_toy.then(|| x.iter().map(|&x| toy::truth(x)).collect());
     let band = PredictiveBand {
-        title: format!("{}: predictive distribution", dataset.name),
+        title: format!("{name}: predictive distribution"),
         x_label: saved.input_names[0].clone(),
         y_label: saved.output_names[0].clone(),
         mean: mixture.mean(),

@@ -98,7 +98,7 @@ impl RunResult {
             version: env!("CARGO_PKG_VERSION").into(),
             config_hash: config.config_hash()?,
             data: dataset.name.clone(),
-            training_rows: dataset.training.rows,
+            training_rows: dataset.training.rows(),
             validation_rows: dataset.validation.as_ref().map_or(0, |table| table.rows),
             // Validation rows that stand in for the test rows are counted once.
             test_rows: match config.data.report_on {

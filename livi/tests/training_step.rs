@@ -51,7 +51,7 @@ impl Step {
         common.iter().chain(settings).for_each(|setting| config.set(setting).unwrap());
         let outputs = if config.likelihood.kind == LikelihoodKind::Softmax { 3 } else { 1 };
         let model = Model::new(&config, INPUTS, outputs).unwrap();
-        let shape = DataShape { rows: ROWS, inputs: INPUTS, outputs, batch: ROWS };
+        let shape = DataShape { rows: ROWS, inputs: INPUTS, outputs, batch: ROWS, streamed: false };
         let program = Program::record(&config, &model, shape).unwrap();
         let mut machine = Machine::cpu(1).unwrap();
         let plan = program.plan(None).unwrap();

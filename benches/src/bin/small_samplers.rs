@@ -131,8 +131,9 @@ fn toy_step(threads: usize) -> livi::Result<(Timing, f64)> {
 fn toy_plan(threads: usize) -> livi::Result<Job> {
     let config = toy_config()?;
     let data = livi::data::load(&config.data)?.training;
-    let model = Model::new(&config, data.inputs, 1)?;
-    let shape = DataShape { rows: data.rows, inputs: data.inputs, outputs: 1, batch: data.rows };
+    let (rows, inputs) = (data.rows(), data.inputs());
+    let model = Model::new(&config, inputs, 1)?;
+    let shape = DataShape { rows, inputs, outputs: 1, batch: rows, streamed: false };
     let program = Program::record(&config, &model, shape)?;
     let plan = program.plan(None)?;
     let (flops, table, inputs) = (plan.flops(), plan.to_string(), plan.inputs().to_vec());

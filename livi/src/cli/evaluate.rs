@@ -1,9 +1,9 @@
 //! `livi evaluate`.
 
+use super::images::read_images;
 use super::output::{emit, emit_json, json_text};
 use crate::atomic::write_atomic;
 use crate::config::{LikelihoodKind, Source};
-use crate::data::images::{Part, load_part};
 use crate::data::{self, Dataset, Table, csv_table};
 use crate::evaluate::{Classified, Evaluation, evaluate, labels, page};
 use crate::html_report::render;
@@ -31,7 +31,7 @@ pub(super) struct EvaluateArgs {
     /// CSV file with the run's input and target columns, instead of the test rows
     #[arg(long)]
     input: Option<PathBuf>,
-    /// Folders of image sets out of the distribution; their test images must have the shape of the run's own
+    /// Image sets out of the distribution: folders, of which the test images are taken, or safetensors files; images of the run's own shape
     #[arg(long, num_args = 1..)]
     ood: Vec<PathBuf>,
     /// Fit one temperature to the run's validation rows and report what it changes
@@ -144,13 +144,7 @@ impl Task<'_> {
         };
         let mut sets = vec![entropies(name, &own)];
         for path in &self.args.ood {
-            let images = load_part(path, Part::Test)?;
-            let inputs = self.saved.posterior.model.network.input();
-            if images.shape() != *inputs {
-                let problem =
-                    format!("{}: images of {:?}, the network takes {inputs:?}", path.display(), images.shape());
-                return Err(Error::Argument { name: "--ood".into(), problem });
-            }
+            let images = read_images(path, self.saved.posterior.model.network.input(), "--ood")?;
             let label = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             let other = self.classify(&images.table()?.x, images.count)?;
             found.out_of_distribution.push(own.detect(&label, &other)?);

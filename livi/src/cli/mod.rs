@@ -4,6 +4,7 @@ mod changes;
 mod data;
 mod evaluate;
 mod fetch_progress;
+mod images;
 mod info;
 mod interrupt;
 mod memory;

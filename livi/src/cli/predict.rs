@@ -1,5 +1,6 @@
 //! `livi predict`.
 
+use super::images::{are_images, read_images};
 use super::output::{emit, emit_json, require_new};
 use crate::data::csv_table::{read_inputs, write_columns};
 use crate::predict::prediction_columns;
@@ -18,12 +19,12 @@ use std::path::PathBuf;
 /// mutual information.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  livi predict runs/houses-1 --input new.csv --output predictions.csv\n  livi predict runs/houses-1 --input new.csv --json --samples 1000 --quantiles 0.05,0.5,0.95"
+    after_help = "Examples:\n  livi predict runs/houses-1 --input new.csv --output predictions.csv\n  livi predict runs/houses-1 --input new.csv --json --samples 1000 --quantiles 0.05,0.5,0.95\n  livi predict runs/mnist-lenet-1 --input data/mnist --output digits.csv"
 )]
 pub(super) struct PredictArgs {
     /// Run folder
     run: PathBuf,
-    /// CSV file with the input columns
+    /// CSV file with the input columns; for images a folder, of which the test images are taken, or a safetensors file with `x` and `y`
     #[arg(long)]
     input: PathBuf,
     /// CSV file to write; with --json it may be left out
@@ -56,7 +57,12 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
         }
     }
     let saved = Saved::open(&RunFolder::open(&args.run)?)?;
-    let (x, rows) = read_inputs(&args.input, &saved.input_names)?;
+    let (x, rows) = if are_images(&args.input) {
+        let images = read_images(&args.input, saved.posterior.model.network.input(), "--input")?;
+        (images.table()?.x, images.count)
+    } else {
+        read_inputs(&args.input, &saved.input_names)?
+    };
     let samples = args.samples.map_or(saved.config.prediction.samples, NonZeroUsize::get);
     let quantiles = if args.quantiles.is_empty() { &saved.config.prediction.quantiles } else { &args.quantiles };
     let theta = saved.posterior.draw(samples, args.seed.unwrap_or(saved.config.seed))?;

@@ -47,6 +47,8 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("data.test_fraction", Kind::Number),
     ("data.split_seed", Kind::Whole),
     ("data.report_on", Kind::Choice(ReportedPart::NAMES)),
+    ("data.augmentation.padding", Kind::Whole),
+    ("data.augmentation.flip", Kind::Flag),
     ("network.architecture", Kind::Choice(Architecture::NAMES)),
     ("network.input", Kind::WholeList),
     ("network.outputs", Kind::Whole),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::choices::{
     Activation, Architecture, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
 };
+use crate::data::images::augment::Augmentation;
 use crate::entropy::Method;
 
 /// `[data]`: where rows come from and how they are divided.
@@ -35,6 +36,8 @@ pub struct DataConfig {
     pub split_seed: u64,
     /// Part whose results are reported: `test`, or `validation` for choosing settings, where no table of test rows is made. Default `test`.
     pub report_on: ReportedPart,
+    /// `images`: how training images are varied from batch to batch. Default: not at all.
+    pub augmentation: Augmentation,
 }
 
 impl Default for DataConfig {
@@ -49,6 +52,7 @@ impl Default for DataConfig {
             test_fraction: 0.1,
             split_seed: 0,
             report_on: ReportedPart::Test,
+            augmentation: Augmentation::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{
     Config, DataConfig, EntropyConfig, FORMAT_VERSION, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
     SamplerConfig, TrainingConfig,
 };
+use crate::data::images::augment::Augmentation;
 use crate::{Error, Result};
 
 pub(super) fn validate(config: &Config) -> Result<()> {
@@ -58,6 +59,10 @@ fn data(data: &DataConfig) -> Result<()> {
     })?;
     only(!data.target.is_empty(), Source::Csv, "data.target")?;
     require(data.path.is_none() || source != Source::Toy, "data.path", || "is not for source `toy`".into())?;
+    let varied = data.augmentation != Augmentation::default();
+    require(!varied || source == Source::Images, "data.augmentation", || {
+        format!("is for source `images` only, the source is `{source}`")
+    })?;
     match source {
         Source::Toy => Ok(()),
         Source::Uci => require(data.set.is_some() || data.path.is_some(), "data.set", || {

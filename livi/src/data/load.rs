@@ -2,10 +2,12 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::images::augment::Augmentation;
 use super::images::{Part, PixelScale, load_part};
 use super::table::split_rows;
-use super::{Standardiser, Table, csv_table, images, toy, uci};
+use super::{Standardiser, Table, Training, TrainingImages, csv_table, images, toy, uci};
 use crate::config::{DataConfig, ReportedPart, Source};
 use crate::{Error, Result};
 
@@ -18,7 +20,7 @@ pub struct Dataset {
     /// Name for reports: `toy`, `concrete, split 3`, the CSV file's name.
     pub name: String,
     /// Rows to train on.
-    pub training: Table,
+    pub training: Training,
     /// Rows to watch during training, where the configuration holds some out.
     pub validation: Option<Table>,
     /// Rows to report on: those held out for testing, or the validation rows where the configuration says so; `csv` with
@@ -42,7 +44,7 @@ pub struct Dataset {
 /// ```
 /// let config = livi::config::Config::preset("toy").unwrap();
 /// let dataset = livi::data::load(&config.data).unwrap();
-/// assert_eq!(dataset.training.rows, 70);
+/// assert_eq!(dataset.training.rows(), 70);
 /// assert_eq!(dataset.standardiser.x_std, [1.28]);
 /// ```
 pub fn load(config: &DataConfig) -> Result<Dataset> {
@@ -74,13 +76,17 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
                 }
             };
             let kept = training.select(&rows)?;
-            let standardiser = images::standardiser(&PixelScale::fit(&kept), training.height * training.width);
+            let scale = PixelScale::fit(&kept);
+            let standardiser = images::standardiser(&scale, training.height * training.width);
             let validation = held.map(|held| training.select(&held)?.table()).transpose()?;
             let test = match config.report_on {
                 ReportedPart::Test => Some(test.table()?),
                 ReportedPart::Validation => validation.clone(),
             };
-            return Ok(Dataset { name, training: kept.table()?, validation, test, standardiser });
+            let varied = config.augmentation != Augmentation::default();
+            let augmentation = varied.then_some(config.augmentation);
+            let training = Training::Images(TrainingImages { images: Arc::new(kept), scale, augmentation });
+            return Ok(Dataset { name, training, validation, test, standardiser });
         }
         Source::Csv => {
             let path = config.path.as_deref().ok_or_else(|| missing("data.path", "expected a CSV file"))?;
@@ -108,7 +114,7 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
         Some(fixed) => fixed,
         None => Standardiser::fit(&training)?,
     };
-    Ok(Dataset { name, training, validation, test, standardiser })
+    Ok(Dataset { name, training: Training::Table(training), validation, test, standardiser })
 }
 
 /// The folder of the UCI set that the configuration names.
@@ -202,8 +208,8 @@ mod tests {
         };
         let dataset = load(&config).unwrap();
         let (validation, test) = (dataset.validation.unwrap(), dataset.test.unwrap());
-        assert_eq!((dataset.training.rows, validation.rows, test.rows), (30, 10, 10));
-        let mut all: Vec<f64> = [dataset.training.x, validation.x, test.x].concat();
+        assert_eq!((dataset.training.rows(), validation.rows, test.rows), (30, 10, 10));
+        let mut all: Vec<f64> = [dataset.training.table().unwrap().x.clone(), validation.x, test.x].concat();
         all.sort_by(f64::total_cmp);
         assert_eq!(all, (0..50).map(f64::from).collect::<Vec<_>>());
     }
@@ -222,7 +228,7 @@ mod tests {
         assert_eq!((&watched.training, &watched.validation), (&tested.training, &tested.validation));
         assert_eq!(watched.test, watched.validation);
         let unseen = tested.test.unwrap();
-        for table in [Some(watched.training), watched.validation, watched.test].iter().flatten() {
+        for table in [watched.training.table().cloned(), watched.validation, watched.test].iter().flatten() {
             assert!(table.x.iter().all(|x| !unseen.x.contains(x)));
         }
     }
@@ -236,9 +242,10 @@ mod tests {
             ..config(Source::Csv, &folder.path().join("t.csv"))
         };
         let dataset = load(&config).unwrap();
-        let mean = dataset.training.x.iter().sum::<f64>() / dataset.training.rows as f64;
+        let training = dataset.training.table().unwrap();
+        let mean = training.x.iter().sum::<f64>() / training.rows as f64;
         assert!((dataset.standardiser.x_mean[0] - mean).abs() < 1e-12);
-        assert_eq!(dataset.standardiser, Standardiser::fit(&dataset.training).unwrap());
+        assert_eq!(dataset.standardiser, Standardiser::fit(training).unwrap());
     }
 
     #[test]
@@ -250,7 +257,7 @@ mod tests {
             ..config(Source::Csv, &folder.path().join("t.csv"))
         };
         let dataset = load(&config).unwrap();
-        assert_eq!((dataset.training.rows, dataset.test, dataset.name.as_str()), (5, None, "t.csv"));
+        assert_eq!((dataset.training.rows(), dataset.test, dataset.name.as_str()), (5, None, "t.csv"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! shapes), so what follows need not check again. Statistics for standardisation come from training rows
 //! only ([`Standardiser::fit`]).
 
+mod batches;
 pub mod check;
 pub mod csv_table;
 pub mod images;
@@ -11,9 +12,12 @@ mod load;
 mod standardiser;
 mod table;
 pub mod toy;
+mod training;
 pub mod uci;
 
+pub use batches::Batches;
 pub(crate) use load::uci_folder;
 pub use load::{Dataset, load};
 pub use standardiser::Standardiser;
 pub use table::{Table, split_rows};
+pub use training::{Training, TrainingImages};

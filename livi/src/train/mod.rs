@@ -1,7 +1,7 @@
 //! Training: the recorded step, its optimiser and schedule, batches, and the state of a run.
 
-mod batches;
 mod component;
+mod feed;
 mod optimiser;
 mod program;
 mod run;
@@ -10,7 +10,6 @@ mod schedule;
 mod targets;
 mod trainer;
 
-pub use batches::Batches;
 pub use program::{DataShape, Program, dtype_of, split};
 pub use run::{Ending, Observer, Reason, Silent, run};
 pub use saved::{Saved, require_same_config, stored_config};

@@ -21,6 +21,8 @@ pub struct DataShape {
     pub outputs: usize,
     /// Rows a step; equal to `rows` for full batches.
     pub batch: usize,
+    /// Whether each step's rows are written before it; otherwise all rows lie in the machine and steps pick theirs.
+    pub streamed: bool,
 }
 
 /// The recorded training step.
@@ -33,11 +35,11 @@ pub struct Program {
     pub parameters: Vec<Var>,
     /// Logarithm of the noise standard deviation, a scalar (Gaussian likelihood).
     pub log_std: Option<Var>,
-    /// Inputs (rows, inputs).
+    /// Inputs (rows, inputs), of a streamed data set (batch, inputs).
     pub x: Var,
-    /// Targets (rows, outputs): numbers, or indicator vectors of classes.
+    /// Targets (rows, outputs) or (batch, outputs): numbers, or indicator vectors of classes.
     pub y: Var,
-    /// Rows of the batch, type u32; `None` for full batches.
+    /// Rows of the batch, type u32; `None` for full batches and streamed ones.
     pub index: Option<Var>,
     /// Latents (S, d), drawn by the machine.
     pub latents: Var,
@@ -81,9 +83,10 @@ impl Program {
         let gaussian = model.likelihood == LikelihoodKind::Gaussian;
         let log_std = gaussian.then(|| t.named_input("noise.log_std", &[], dtype));
 
-        let x = t.named_input("data.x", &[data.rows, data.inputs], dtype);
-        let y = t.named_input("data.y", &[data.rows, data.outputs], dtype);
-        let index = (data.batch < data.rows).then(|| t.named_input("data.index", &[data.batch], DType::U32));
+        let held = if data.streamed { data.batch } else { data.rows };
+        let x = t.named_input("data.x", &[held, data.inputs], dtype);
+        let y = t.named_input("data.y", &[held, data.outputs], dtype);
+        let index = (data.batch < held).then(|| t.named_input("data.index", &[data.batch], DType::U32));
         let (batch_x, batch_y) = match index {
             Some(index) => (t.gather(x, index, 0)?, t.gather(y, index, 0)?),
             None => (x, y),

@@ -142,17 +142,15 @@ fn leaves(config: &Config) -> Result<BTreeMap<String, String>> {
 
 /// What the checkpoint's metadata say about the data.
 pub(super) fn describe(config: &Config, dataset: &Dataset) -> Result<BTreeMap<String, String>> {
-    let tables: Vec<_> =
-        [Some(&dataset.training), dataset.validation.as_ref(), dataset.test.as_ref()].into_iter().flatten().collect();
-    let columns = outputs(config.likelihood.kind, &tables)?;
+    let columns = outputs(config.likelihood.kind, dataset)?;
     let entry = |key: &str, value: serde_json::Result<String>| match value {
         Ok(text) => Ok((key.to_string(), text)),
         Err(error) => Err(Error::Argument { name: place(key), problem: error.to_string() }),
     };
     Ok(BTreeMap::from([
         entry(STANDARDISER, serde_json::to_string(&dataset.standardiser))?,
-        entry(INPUT_NAMES, serde_json::to_string(&dataset.training.input_names))?,
-        entry(OUTPUT_NAMES, serde_json::to_string(&dataset.training.output_names))?,
+        entry(INPUT_NAMES, serde_json::to_string(&dataset.training.input_names()))?,
+        entry(OUTPUT_NAMES, serde_json::to_string(&dataset.training.output_names()))?,
         entry(OUTPUTS, serde_json::to_string(&columns))?,
     ]))
 }
@@ -160,8 +158,8 @@ pub(super) fn describe(config: &Config, dataset: &Dataset) -> Result<BTreeMap<St
 /// Refuses to continue on other data: their columns and the statistics of the training rows must be those of the checkpoint.
 pub(super) fn require_same_data(checkpoint: &Checkpoint, dataset: &Dataset) -> Result<()> {
     let tensors = &checkpoint.tensors;
-    let same_names = json::<Vec<String>>(tensors, INPUT_NAMES)? == dataset.training.input_names
-        && json::<Vec<String>>(tensors, OUTPUT_NAMES)? == dataset.training.output_names;
+    let same_names = json::<Vec<String>>(tensors, INPUT_NAMES)? == dataset.training.input_names()
+        && json::<Vec<String>>(tensors, OUTPUT_NAMES)? == dataset.training.output_names();
     if same_names && json::<Standardiser>(tensors, STANDARDISER)? == dataset.standardiser {
         return Ok(());
     }

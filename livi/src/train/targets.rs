@@ -1,7 +1,7 @@
 //! Targets as the likelihood takes them.
 
 use crate::config::LikelihoodKind;
-use crate::data::{Standardiser, Table};
+use crate::data::{Dataset, Standardiser, Table, Training};
 use crate::{Error, Result};
 
 /// Standardised inputs and the targets of a table: numbers for a Gaussian likelihood, indicator vectors for a softmax.
@@ -15,17 +15,20 @@ pub struct Encoded {
     pub rows: usize,
 }
 
-/// Network outputs needed for a table's targets: its target columns, or the number of classes.
+/// Network outputs needed for a data set's targets: its target columns, or the number of classes.
 ///
 /// # Errors
 /// For a softmax likelihood: more than one target column, or a label that is no whole number from 0.
-pub fn outputs(kind: LikelihoodKind, tables: &[&Table]) -> Result<usize> {
-    let Some(first) = tables.first() else { return Ok(0) };
+pub fn outputs(kind: LikelihoodKind, dataset: &Dataset) -> Result<usize> {
     if kind == LikelihoodKind::Gaussian {
-        return Ok(first.outputs);
+        return Ok(dataset.training.output_names().len());
     }
     let mut classes = 2;
-    for table in tables {
+    if let Training::Images(part) = &dataset.training {
+        classes = classes.max(part.images.classes);
+    }
+    let tables = [dataset.training.table(), dataset.validation.as_ref(), dataset.test.as_ref()];
+    for table in tables.into_iter().flatten() {
         if table.outputs != 1 {
             let problem =
                 format!("{} target columns; a softmax likelihood takes one column of class labels", table.outputs);

@@ -1,13 +1,13 @@
 //! The training loop's state: one step at a time, saved and restored bit for bit.
 
-use super::batches::Batches;
 use super::component::Component;
+use super::feed::Feed;
 use super::optimiser::first_correction;
 use super::program::{DataShape, Program};
 use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
 use crate::config::{Config, Dtype, EntropyConfig};
-use crate::data::Dataset;
+use crate::data::{Dataset, Training};
 use crate::entropy::{Directions, Method, Settings};
 use crate::export::{NamedTensor, TensorData, TensorFile};
 use crate::model::Model;
@@ -62,8 +62,7 @@ pub struct Trainer {
     step_plan: PlanId,
     flops: f64,
     directions: Option<(PlanId, Directions)>,
-    batches: Batches,
-    index: Vec<u32>,
+    feed: Feed,
     /// Steps of each component at most.
     steps: u64,
     step: u64,
@@ -82,17 +81,14 @@ impl Trainer {
     /// Sizes that do not fit together; more memory needed than `memory_limit` bytes.
     pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory_limit: Option<usize>) -> Result<Self> {
         let kind = config.likelihood.kind;
-        let tables: Vec<_> = [Some(&dataset.training), dataset.validation.as_ref(), dataset.test.as_ref()]
-            .into_iter()
-            .flatten()
-            .collect();
-        let columns = outputs(kind, &tables)?;
-        let model = Model::new(config, dataset.training.inputs, columns)?;
-        let training = encode(kind, &dataset.training, &dataset.standardiser, columns)?;
+        let columns = outputs(kind, dataset)?;
+        let (rows, inputs) = (dataset.training.rows(), dataset.training.inputs());
+        let model = Model::new(config, inputs, columns)?;
         let validation =
             dataset.validation.as_ref().map(|v| encode(kind, v, &dataset.standardiser, columns)).transpose()?;
-        let batch = config.training.batch_rows(training.rows);
-        let shape = DataShape { rows: training.rows, inputs: dataset.training.inputs, outputs: columns, batch };
+        let batch = config.training.batch_rows(rows);
+        let streamed = dataset.training.table().is_none();
+        let shape = DataShape { rows, inputs, outputs: columns, batch, streamed };
         let mut program = Program::record(config, &model, shape)?;
         let mut machine = Machine::cpu(threads)?;
         let step_plan = program.plan(memory_limit)?;
@@ -107,8 +103,11 @@ impl Trainer {
                 Some((plan, Directions::load(tape, &mut machine, &*model.sampler, parameters, method, settings)?))
             }
         };
-        machine.write_f64(program.x, &training.x)?;
-        machine.write_f64(program.y, &training.y)?;
+        if let Training::Table(table) = &dataset.training {
+            let training = encode(kind, table, &dataset.standardiser, columns)?;
+            machine.write_f64(program.x, &training.x)?;
+            machine.write_f64(program.y, &training.y)?;
+        }
         let posterior = Posterior {
             model,
             components: Vec::new(),
@@ -117,9 +116,8 @@ impl Trainer {
             dtype: config.dtype,
         };
         let mut trainer = Self {
-            batches: Batches::new(training.rows, batch, config.seed ^ BATCH_STREAM),
-            index: Vec::with_capacity(batch),
-            steps: config.training.total_steps(training.rows),
+            feed: Feed::new(&dataset.training, batch, columns),
+            steps: config.training.total_steps(rows),
             config: config.clone(),
             program,
             machine,
@@ -148,7 +146,7 @@ impl Trainer {
         if let Some(log_std) = self.program.log_std {
             self.machine.write_scalar(log_std, self.config.likelihood.initial_noise_std.ln())?;
         }
-        self.batches.reseed(self.seed() ^ BATCH_STREAM);
+        self.feed.begin(self.seed() ^ BATCH_STREAM);
         self.best = None;
         self.begun = self.step;
         Ok(())
@@ -235,10 +233,7 @@ impl Trainer {
         }
         let (var, value) = self.program.corrections.value(t);
         self.machine.write_scalar(var, value)?;
-        if let Some(index) = self.program.index {
-            self.batches.fill(done, &mut self.index);
-            self.machine.write(index, &self.index)?;
-        }
+        self.feed.write(done, &self.program, &mut self.machine)?;
         let noise_std = self.noise_std()?;
         self.machine.set_noise(self.seed() ^ NOISE_STREAM, done);
         let mut half_log_det = None;
@@ -392,7 +387,7 @@ impl Trainer {
         }
         let count = self.program.tape.elements(self.program.weights);
         (self.finished, self.begun) = Component::read_finished(tensors, count)?;
-        self.batches.reseed(self.seed() ^ BATCH_STREAM);
+        self.feed.begin(self.seed() ^ BATCH_STREAM);
         self.best = None;
         if tensors.names().any(|n| n == "best.weights") {
             let numbers = tensors.f64("best.score_and_log_std", &[2])?;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod help;
 mod image_sets;
+mod images;
 mod kill_and_resume;
 mod memory;
 mod mixtures;

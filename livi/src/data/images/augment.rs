@@ -13,8 +13,8 @@ use super::PixelTable;
 const PURPOSE: u64 = 0x6372_6f70_666c_6970;
 
 /// How training images are varied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
     /// Black pixels put around the image on each side before it is cropped to its size at a random place; 0 for no crop. 4 is
     /// usual for CIFAR.

@@ -163,10 +163,14 @@ impl Images {
     /// # Errors
     /// None in practice: a checked set makes a checked table.
     pub fn table(&self) -> Result<Table> {
-        let names = (0..self.image_size()).map(|k| format!("pixel_{k}")).collect();
         let x = self.pixels.iter().map(|&pixel| f64::from(pixel) / 255.0).collect();
         let y = self.labels.iter().map(|&label| f64::from(label)).collect();
-        Table::new(x, y, self.count, names, vec!["class".into()])
+        Table::new(x, y, self.count, self.pixel_names(), vec!["class".into()])
+    }
+
+    /// Names of a table's columns of pixels.
+    pub fn pixel_names(&self) -> Vec<String> {
+        (0..self.image_size()).map(|k| format!("pixel_{k}")).collect()
     }
 
     /// Number of images of each class.

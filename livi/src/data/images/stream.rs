@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::augment::Augmentation;
 use super::{Images, PixelScale, PixelTable};
-use crate::train::Batches;
+use crate::data::Batches;
 use crate::{Error, Result};
 
 /// Batches that may lie ready; one more is with the reader.

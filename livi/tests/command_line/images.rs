@@ -1,0 +1,134 @@
+//! Training, evaluating and predicting on a small set of images.
+
+use super::support::{Finished, joined, livi};
+use std::fs;
+use std::path::Path;
+
+/// A big-endian header and bytes: an idx file.
+fn idx(magic: u32, sizes: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let mut file = magic.to_be_bytes().to_vec();
+    sizes.iter().for_each(|&size| file.extend((size as u32).to_be_bytes()));
+    file.extend(bytes);
+    file
+}
+
+/// Images of 8 x 8 with a bright bar: upright, lying or a block, for classes 0, 1 and 2; `shift` moves them.
+fn write_set(folder: &Path, train: usize, test: usize, shift: usize) {
+    fs::create_dir_all(folder).unwrap();
+    for (part, count) in [("train", train), ("t10k", test)] {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for k in 0..count {
+            let (class, at) = (k % 3, (k / 3 + shift) % 5);
+            for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
+                let (upright, lying) = ((at..at + 2).contains(&column), (at..at + 2).contains(&row));
+                let bright = [upright, lying, upright && lying][class];
+                pixels.push(if bright { 200 + (k % 50) as u8 } else { (7 * k + row + column) as u8 % 30 });
+            }
+            labels.push(class as u8);
+        }
+        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), idx(0x0803, &[count, 8, 8], &pixels)).unwrap();
+        fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), idx(0x0801, &[count], &labels)).unwrap();
+    }
+}
+
+pub const CONFIG: &str = "\
+[data]
+source = \"images\"
+path = \"bars\"
+validation_fraction = 0.2
+[data.augmentation]
+padding = 1
+flip = true
+[network]
+architecture = \"layers\"
+input = [1, 8, 8]
+layers = [\"conv 4 padding=1\", \"relu\", \"max_pool 2\", \"flatten\", \"linear 3\"]
+[likelihood]
+kind = \"softmax\"
+[sampler]
+kind = \"mm\"
+latent = [3, 3]
+hidden = [8, 8]
+init_scale = 0.3
+[entropy]
+method = \"slq\"
+[training]
+steps = 400
+batch_size = 20
+samples = 2
+learning_rate = 5e-3
+warmup = 0.5
+checkpoint_every = 20
+log_every = 7
+[prediction]
+samples = 20
+";
+
+/// The set and its configuration in a folder.
+pub fn write_bars(folder: &Path) {
+    write_set(&folder.join("bars"), 150, 60, 0);
+    fs::write(folder.join("c.toml"), CONFIG).unwrap();
+}
+
+fn train(folder: &Path, settings: &[&str]) -> Finished {
+    livi(folder, &joined(&[&["train", "c.toml", "--out", "run"], settings]))
+}
+
+#[test]
+fn bars_are_learned_evaluated_told_from_noise_and_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bars(folder.path());
+    train(folder.path(), &[]).succeeded();
+    let noise: Vec<u8> = (0..64 * 30).map(|k: u32| (k.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let other = folder.path().join("noise");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("t10k-images-idx3-ubyte"), idx(0x0803, &[30, 8, 8], &noise)).unwrap();
+    fs::write(other.join("t10k-labels-idx1-ubyte"), idx(0x0801, &[30], &[0; 30])).unwrap();
+    let arguments = ["evaluate", "run", "--ood", "noise", "--temperature", "--json"];
+    let found: serde_json::Value = serde_json::from_str(&livi(folder.path(), &arguments).succeeded()).unwrap();
+    assert!(found["accuracy"].as_f64().unwrap() > 0.9, "{found}");
+    assert_eq!(found["out_of_distribution"][0]["name"], "noise");
+    assert!(found["temperature"]["temperature"].as_f64().unwrap() > 0.0, "{found}");
+    let saved = fs::read_to_string(folder.path().join("run/evaluation.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&saved).unwrap(), found);
+    let page = fs::read_to_string(folder.path().join("run/evaluation.html")).unwrap();
+    assert!(page.contains("AUROC") && page.matches("<svg").count() == 2, "{} plots", page.matches("<svg").count());
+
+    livi(folder.path(), &["predict", "run", "--input", "bars", "--output", "p.csv"]).succeeded();
+    let table = fs::read_to_string(folder.path().join("p.csv")).unwrap();
+    assert_eq!(table.lines().count(), 61);
+    let right = table.lines().skip(1).enumerate().filter(|(k, line)| line.starts_with(&format!("{}", k % 3))).count();
+    assert!(right > 54, "{right} of 60 classes");
+    livi(folder.path(), &["sample", "run", "--samples", "3", "--out", "w.safetensors"]).succeeded();
+}
+
+#[test]
+fn images_of_another_shape_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bars(folder.path());
+    train(folder.path(), &["--set", "network.input=[1,4,16]", "--set", "network.layers=[\"flatten\",\"linear 3\"]"])
+        .succeeded();
+    livi(folder.path(), &["evaluate", "run", "--ood", "bars"]).refused(&["--ood", "[1, 8, 8]", "[1, 4, 16]"]);
+    let wrong = livi(folder.path(), &["train", "c.toml", "--out", "other", "--set", "network.input=[1,9,9]"]);
+    wrong.refused(&["network.input", "64 numbers"]);
+}
+
+#[test]
+fn a_network_that_does_not_make_one_output_a_class_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bars(folder.path());
+    let layers = "network.layers=[\"flatten\",\"linear 4\"]";
+    train(folder.path(), &["--set", layers]).refused(&["network.layers", "4 outputs", "need 3"]);
+    let layers = "network.layers=[\"linear 3\"]";
+    train(folder.path(), &["--set", layers]).refused(&["network.layers", "flatten"]);
+}
+
+#[test]
+fn what_goes_with_images_only_is_refused_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["train", "toy", "--set", "data.augmentation.flip=true", "--out", "run"];
+    livi(folder.path(), &arguments).refused(&["data.augmentation", "source `images` only"]);
+    let run = super::support::trained();
+    livi(run, &["evaluate", "run", "--ood", "x"]).refused(&["--ood", "images"]);
+    livi(run, &["evaluate", "run", "--temperature"]).refused(&["--temperature", "softmax"]);
+}
