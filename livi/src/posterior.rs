@@ -3,15 +3,14 @@
 use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
+use crate::forward::Forward;
 use crate::metrics::PredictiveMixture;
 use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
 use crate::scale::{Scales, record_draw};
 use crate::train::{Encoded, dtype_of, split};
-use autograd::{DType, Distribution, Machine, Plan, PlanId, Request, Tape, Var};
+use autograd::{Distribution, Machine, Plan, Request, Tape};
 
-/// Elements of a network's widest activation in one chunk of prediction, so that memory stays small whatever the data.
-const CHUNK_ELEMENTS: usize = 1 << 20;
 /// Weight samples drawn at once.
 const DRAW: usize = 16;
 
@@ -27,6 +26,9 @@ pub struct Posterior {
     pub standardiser: Standardiser,
     /// Number format of the computation.
     pub dtype: Dtype,
+    /// Standardised training rows on which batch normalisation takes its statistics ([`crate::forward`]), rows x inputs; empty for networks
+    /// without.
+    pub reference: Vec<f64>,
 }
 
 /// Network outputs of many weight samples.
@@ -129,37 +131,10 @@ impl Posterior {
         self.model.network.outputs()
     }
 
-    /// Network outputs (samples x rows x columns) for standardised inputs, in chunks of bounded memory.
+    /// Network outputs (samples x rows x columns) for standardised inputs.
     fn forward(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
-        let columns = self.columns();
-        let mut outputs = vec![0.0; samples * rows * columns];
-        let widest = self.model.network.widest();
-        let per_row = (CHUNK_ELEMENTS / widest).max(1);
-        let row_chunk = rows.min(per_row.min(1024)).max(1);
-        let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
-        let inputs = self.model.network.inputs();
-        let m = self.model.network.layout().len();
-        let mut forward = Forward::new(self, sample_chunk, row_chunk)?;
-        for first in (0..rows).step_by(row_chunk) {
-            let count = row_chunk.min(rows - first);
-            let mut part = x[first * inputs..(first + count) * inputs].to_vec();
-            part.resize(row_chunk * inputs, 0.0);
-            forward.machine.write_f64(forward.x, &part)?;
-            for sample in (0..samples).step_by(sample_chunk) {
-                let drawn = sample_chunk.min(samples - sample);
-                let mut weights = theta[sample * m..(sample + drawn) * m].to_vec();
-                weights.resize(sample_chunk * m, 0.0);
-                forward.machine.write_f64(forward.theta, &weights)?;
-                forward.machine.run(forward.plan)?;
-                let values = forward.machine.read_f64(forward.outputs)?;
-                for s in 0..drawn {
-                    let from = s * row_chunk * columns;
-                    let to = ((sample + s) * rows + first) * columns;
-                    outputs[to..to + count * columns].copy_from_slice(&values[from..from + count * columns]);
-                }
-            }
-        }
-        Ok(outputs)
+        let (network, dtype) = (&self.model.network, dtype_of(self.dtype));
+        Forward { network, dtype, reference: &self.reference }.run(theta, samples, x, rows)
     }
 
     /// Draws weights and predicts with them: see [`Posterior::draw`] and [`Posterior::predict_with`].
@@ -175,27 +150,4 @@ impl Posterior {
 /// Seed of the random numbers of component k of a mixture, in training as in drawing; the first keeps the run's own.
 pub fn component_seed(seed: u64, k: usize) -> u64 {
     seed ^ (k as u64).wrapping_mul(0xD1B5_4A32_D192_ED03)
-}
-
-/// A network's forward pass for chunks of fixed size.
-struct Forward {
-    machine: Machine,
-    plan: PlanId,
-    theta: Var,
-    x: Var,
-    outputs: Var,
-}
-
-impl Forward {
-    fn new(posterior: &Posterior, samples: usize, rows: usize) -> Result<Self> {
-        let dtype: DType = dtype_of(posterior.dtype);
-        let network = &posterior.model.network;
-        let mut tape = Tape::new();
-        let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
-        let x = tape.named_input("x", &[rows, network.inputs()], dtype);
-        let outputs = network.record(&mut tape, theta, x)?;
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
-        let plan = machine.load(Plan::new(&tape, &Request::outputs(&[outputs]))?)?;
-        Ok(Self { machine, plan, theta, x, outputs })
-    }
 }

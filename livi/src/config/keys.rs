@@ -95,6 +95,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("training.early_stopping.patience_evaluations", Kind::Whole),
     ("training.early_stopping.evaluate_every", Kind::Whole),
     ("prediction.samples", Kind::Whole),
+    ("prediction.reference_rows", Kind::Whole),
     ("prediction.quantiles", Kind::NumberList),
 ];
 

@@ -310,12 +310,14 @@ impl Default for EarlyStoppingConfig {
 pub struct PredictionConfig {
     /// Weight samples in the mixture, at least 1. Default 200.
     pub samples: usize,
+    /// Networks with batch normalisation: training rows on which its statistics are taken for each weight sample, at least 2. Default 256.
+    pub reference_rows: usize,
     /// Quantiles reported, ascending, in (0, 1). Default `[0.025, 0.5, 0.975]`.
     pub quantiles: Vec<f64>,
 }
 
 impl Default for PredictionConfig {
     fn default() -> Self {
-        Self { samples: 200, quantiles: vec![0.025, 0.5, 0.975] }
+        Self { samples: 200, reference_rows: 256, quantiles: vec![0.025, 0.5, 0.975] }
     }
 }

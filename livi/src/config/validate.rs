@@ -175,6 +175,8 @@ fn training(training: &TrainingConfig) -> Result<()> {
 
 fn prediction(prediction: &PredictionConfig) -> Result<()> {
     at_least_1("prediction.samples", prediction.samples as u64)?;
+    let rows = prediction.reference_rows;
+    require(rows >= 2, "prediction.reference_rows", || format!("is {rows}, expected at least 2"))?;
     let quantiles = &prediction.quantiles;
     let inside = quantiles.iter().all(|&level| level > 0.0 && level < 1.0);
     let ascending = quantiles.windows(2).all(|pair| pair[0] < pair[1]);

@@ -191,7 +191,14 @@ mod tests {
         }
         let model = Model::new(&config, 1, 1).unwrap();
         let count = model.sampler.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
-        Posterior { model, components: vec![vec![0.0; count]], noise_std, standardiser, dtype: config.dtype }
+        Posterior {
+            model,
+            components: vec![vec![0.0; count]],
+            noise_std,
+            standardiser,
+            dtype: config.dtype,
+            reference: Vec::new(),
+        }
     }
 
     fn table(x: &[f64], y: &[f64]) -> Table {

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
+/// Tensor of the rows on which batch normalisation takes its statistics.
+pub(super) const REFERENCE: &str = "reference.x";
 /// Metadata key of the reason why training is complete.
 pub(super) const FINISHED: &str = "finished";
 const STANDARDISER: &str = "standardiser";
@@ -64,7 +66,14 @@ impl Saved {
         let noise_std = Component::pooled_noise_std(&components);
         let components = components.into_iter().map(|component| component.weights).collect();
         let finished = tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name));
-        let posterior = Posterior { model, components, noise_std, standardiser, dtype: config.dtype };
+        let reference = match tensors.names().any(|name| name == REFERENCE) {
+            true => {
+                let rows = tensors.get(REFERENCE)?.shape.first().copied().unwrap_or(0);
+                tensors.f64(REFERENCE, &[rows, input_names.len()])?.to_vec()
+            }
+            false => Vec::new(),
+        };
+        let posterior = Posterior { model, components, noise_std, standardiser, dtype: config.dtype, reference };
         Ok(Self { config, posterior, steps: step, best_step, finished, input_names, output_names })
     }
 }

@@ -4,10 +4,11 @@ use super::component::Component;
 use super::feed::Feed;
 use super::optimiser::first_correction;
 use super::program::{DataShape, Program};
+use super::saved::REFERENCE;
 use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
 use crate::config::{Config, Dtype, EntropyConfig};
-use crate::data::{Dataset, Training};
+use crate::data::{Batches, Dataset, Training};
 use crate::entropy::{Directions, Method, Settings};
 use crate::export::{NamedTensor, TensorData, TensorFile};
 use crate::model::Model;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 const NOISE_STREAM: u64 = 0x6c69_7669_0000_0001;
 const BATCH_STREAM: u64 = 0x6c69_7669_0000_0002;
 const VALIDATION_STREAM: u64 = 0x6c69_7669_0000_0003;
+const REFERENCE_STREAM: u64 = 0x6c69_7669_0000_0004;
 /// Weight samples of a validation estimate.
 const VALIDATION_SAMPLES: usize = 64;
 
@@ -108,12 +110,17 @@ impl Trainer {
             machine.write_f64(program.x, &training.x)?;
             machine.write_f64(program.y, &training.y)?;
         }
+        let reference = match model.network.statistics() {
+            0 => Vec::new(),
+            _ => reference_rows(dataset, config.prediction.reference_rows, config.seed ^ REFERENCE_STREAM)?,
+        };
         let posterior = Posterior {
             model,
             components: Vec::new(),
             noise_std: config.likelihood.initial_noise_std,
             standardiser: dataset.standardiser.clone(),
             dtype: config.dtype,
+            reference,
         };
         let mut trainer = Self {
             feed: Feed::new(&dataset.training, batch, columns),
@@ -369,6 +376,11 @@ impl Trainer {
             let counters = vec![best.step, best.waited];
             tensors.push(NamedTensor::new("best.step_and_waited", vec![2], TensorData::U64(counters)));
         }
+        if !self.posterior.reference.is_empty() {
+            let inputs = self.posterior.model.network.inputs();
+            let shape = vec![self.posterior.reference.len() / inputs, inputs];
+            tensors.push(NamedTensor::new(REFERENCE, shape, TensorData::F64(self.posterior.reference.clone())));
+        }
         tensors.extend(Component::finished_tensors(&self.finished, self.begun));
         Ok((tensors, BTreeMap::new()))
     }
@@ -407,6 +419,19 @@ impl Trainer {
     pub fn best_step(&self) -> Option<u64> {
         self.best.as_ref().map(|b| b.step)
     }
+}
+
+/// Standardised training rows, as many as asked for, chosen by the seed alone.
+fn reference_rows(dataset: &Dataset, count: usize, seed: u64) -> Result<Vec<f64>> {
+    let rows = dataset.training.rows();
+    let mut chosen = Vec::new();
+    Batches::new(rows, count.min(rows), seed).fill(0, &mut chosen);
+    let chosen: Vec<usize> = chosen.into_iter().map(|row| row as usize).collect();
+    let table = match &dataset.training {
+        Training::Table(table) => table.select(&chosen)?,
+        Training::Images(part) => part.images.select(&chosen)?.table()?,
+    };
+    dataset.standardiser.apply_x(&table.x)
 }
 
 /// Mean mixture log-likelihood of encoded rows.

@@ -132,3 +132,30 @@ fn what_goes_with_images_only_is_refused_elsewhere() {
     livi(run, &["evaluate", "run", "--ood", "x"]).refused(&["--ood", "images"]);
     livi(run, &["evaluate", "run", "--temperature"]).refused(&["--temperature", "softmax"]);
 }
+
+#[test]
+fn batch_normalisation_predicts_each_image_on_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bars(folder.path());
+    let layers = "network.layers=[\"conv 4 padding=1 bias=false\",\"wide_block 4\",\"batch_norm\",\"relu\",\"mean\",\"linear 3\"]";
+    train(folder.path(), &["--set", layers, "--set", "training.steps=300"]).succeeded();
+    livi(folder.path(), &["predict", "run", "--input", "bars", "--output", "all.csv"]).succeeded();
+    // The first three images alone.
+    fs::create_dir(folder.path().join("three")).unwrap();
+    for (name, header, size) in [("t10k-images-idx3-ubyte", 16, 64), ("t10k-labels-idx1-ubyte", 8, 1)] {
+        let mut bytes = fs::read(folder.path().join("bars").join(name)).unwrap()[..header + 3 * size].to_vec();
+        bytes[7] = 3;
+        fs::write(folder.path().join("three").join(name), bytes).unwrap();
+    }
+    livi(folder.path(), &["predict", "run", "--input", "three", "--output", "three.csv"]).succeeded();
+    let lines = |name: &str| {
+        fs::read_to_string(folder.path().join(name)).unwrap().lines().map(String::from).collect::<Vec<_>>()
+    };
+    let numbers = |line: &String| line.split(',').map(|cell| cell.parse::<f64>().unwrap()).collect::<Vec<f64>>();
+    for (all, alone) in lines("all.csv")[1..4].iter().zip(&lines("three.csv")[1..]) {
+        assert!(numbers(all).iter().zip(numbers(alone)).all(|(a, b)| (a - b).abs() < 1e-5), "{all}\n{alone}");
+    }
+    let found = livi(folder.path(), &["evaluate", "run", "--json"]).succeeded();
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert!(found["accuracy"].as_f64().unwrap() > 0.8, "{found}");
+}

@@ -1,0 +1,176 @@
+//! Network outputs for many weight vectors and rows, in chunks of bounded memory.
+//!
+//! Batch normalisation needs statistics of each channel, and these belong to a weight vector: for each one they are taken anew on the reference
+//! rows, a fixed part of the training rows that the run keeps, so that a prediction depends on nothing but its own row and the weights.
+
+use crate::network::Network;
+use crate::{Error, Result};
+use autograd::{DType, Machine, Plan, PlanId, Request, Tape, Var};
+
+/// Elements of a network's widest activation in one chunk, so that memory stays small whatever the data.
+const CHUNK_ELEMENTS: usize = 1 << 20;
+
+/// A network with what its outputs need besides weights and rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// Number format.
+    pub dtype: DType,
+    /// Standardised rows for the statistics of batch normalisation, reference rows x inputs; not read by other networks.
+    pub reference: &'a [f64],
+}
+
+/// A plan with its inputs and output.
+struct Program {
+    machine: Machine,
+    plan: PlanId,
+    theta: Var,
+    x: Var,
+    statistics: Option<Var>,
+    output: Var,
+}
+
+impl Program {
+    fn outputs(forward: &Forward<'_>, samples: usize, rows: usize) -> Result<Self> {
+        let (network, dtype) = (forward.network, forward.dtype);
+        let mut tape = Tape::new();
+        let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
+        let x = tape.named_input("x", &[rows, network.inputs()], dtype);
+        let count = network.statistics();
+        let statistics = (count > 0).then(|| tape.named_input("statistics", &[samples, count], dtype));
+        let output = network.record_with(&mut tape, theta, x, statistics)?.values;
+        Self::load(&tape, theta, x, statistics, output)
+    }
+
+    /// The statistics of the reference rows, (samples, statistics); `None` for a network without batch normalisation.
+    fn statistics(forward: &Forward<'_>, samples: usize) -> Result<Option<Self>> {
+        let (network, dtype) = (forward.network, forward.dtype);
+        if network.statistics() == 0 {
+            return Ok(None);
+        }
+        let rows = forward.reference.len() / network.inputs();
+        if rows == 0 {
+            let problem = "are missing, but the network has batch normalisation, whose statistics they give".into();
+            return Err(Error::Argument { name: "reference rows".into(), problem });
+        }
+        let mut tape = Tape::new();
+        let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
+        let x = tape.named_input("x", &[rows, network.inputs()], dtype);
+        let recorded = network.record_with(&mut tape, theta, x, None)?;
+        let output = recorded.statistics.unwrap_or(recorded.values);
+        let mut program = Self::load(&tape, theta, x, None, output)?;
+        program.machine.write_f64(x, forward.reference)?;
+        Ok(Some(program))
+    }
+
+    fn load(tape: &Tape, theta: Var, x: Var, statistics: Option<Var>, output: Var) -> Result<Self> {
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let plan = machine.load(Plan::new(tape, &Request::outputs(&[output]))?)?;
+        Ok(Self { machine, plan, theta, x, statistics, output })
+    }
+
+    fn run(&mut self) -> Result<Vec<f64>> {
+        self.machine.run(self.plan)?;
+        Ok(self.machine.read_f64(self.output)?)
+    }
+}
+
+impl Forward<'_> {
+    /// Outputs (samples x rows x outputs) of weight vectors (samples x m) for standardised inputs (rows x inputs).
+    ///
+    /// # Errors
+    /// Missing reference rows for a network with batch normalisation; those of planning and running.
+    pub fn run(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
+        let network = self.network;
+        let (m, inputs, columns) = (network.layout().len(), network.inputs(), network.outputs());
+        let per_row = (CHUNK_ELEMENTS / network.widest()).max(1);
+        let row_chunk = rows.min(per_row.min(1024)).max(1);
+        let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
+        let mut outputs = vec![0.0; samples * rows * columns];
+        let mut forward = Program::outputs(self, sample_chunk, row_chunk)?;
+        let mut normalisation = Program::statistics(self, sample_chunk)?;
+        for sample in (0..samples).step_by(sample_chunk) {
+            let drawn = sample_chunk.min(samples - sample);
+            let mut weights = theta[sample * m..(sample + drawn) * m].to_vec();
+            // What fills the last chunk up must be finite for batch normalisation: the first vector again.
+            for _ in drawn..sample_chunk {
+                weights.extend_from_within(..m);
+            }
+            forward.machine.write_f64(forward.theta, &weights)?;
+            if let (Some(normalisation), Some(var)) = (&mut normalisation, forward.statistics) {
+                normalisation.machine.write_f64(normalisation.theta, &weights)?;
+                let statistics = normalisation.run()?;
+                forward.machine.write_f64(var, &statistics)?;
+            }
+            for first in (0..rows).step_by(row_chunk) {
+                let count = row_chunk.min(rows - first);
+                let mut part = x[first * inputs..(first + count) * inputs].to_vec();
+                part.resize(row_chunk * inputs, 0.0);
+                forward.machine.write_f64(forward.x, &part)?;
+                let values = forward.run()?;
+                for s in 0..drawn {
+                    let from = s * row_chunk * columns;
+                    let to = ((sample + s) * rows + first) * columns;
+                    outputs[to..to + count * columns].copy_from_slice(&values[from..from + count * columns]);
+                }
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Layer;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f64> {
+        (0..count).map(|k| ((k * 7919 + seed * 31) % 1009) as f64 / 504.5 - 1.0).collect()
+    }
+
+    fn normalising() -> Network {
+        let layers = vec![Layer::linear("a", 4), Layer::BatchNorm, Layer::linear("b", 2)];
+        Network::new(&[3], layers).unwrap()
+    }
+
+    #[test]
+    fn a_prediction_does_not_depend_on_the_rows_beside_it() {
+        let network = normalising();
+        let (theta, reference, x) = (numbers(5 * network.layout().len(), 1), numbers(3 * 20, 2), numbers(3 * 1500, 3));
+        let forward = Forward { network: &network, dtype: DType::F64, reference: &reference };
+        let all = forward.run(&theta, 5, &x, 1500).unwrap();
+        let last = forward.run(&theta, 5, &x[3 * 1499..], 1).unwrap();
+        for s in 0..5 {
+            let place = (s * 1500 + 1499) * 2;
+            for (a, b) in all[place..place + 2].iter().zip(&last[s * 2..]) {
+                assert!((a - b).abs() < 1e-12, "sample {s}");
+            }
+        }
+    }
+
+    #[test]
+    fn statistics_are_those_of_the_reference_rows_for_each_weight_vector() {
+        let network = normalising();
+        let m = network.layout().len();
+        let (theta, reference) = (numbers(2 * m, 4), numbers(3 * 11, 5));
+        let forward = Forward { network: &network, dtype: DType::F64, reference: &reference };
+        // On the reference rows themselves the hidden units have mean 0 and variance v / (v + 1e-5), so outputs have the bias as their mean.
+        let found = forward.run(&theta, 2, &reference, 11).unwrap();
+        for s in 0..2 {
+            let bias = &theta[s * m + m - 2..(s + 1) * m];
+            for column in 0..2 {
+                let mean = (0..11).map(|row| found[(s * 11 + row) * 2 + column]).sum::<f64>() / 11.0;
+                assert!((mean - bias[column]).abs() < 1e-12, "sample {s}, output {column}: {mean}, {bias:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_reference_rows_batch_normalisation_is_refused() {
+        let network = normalising();
+        let forward = Forward { network: &network, dtype: DType::F64, reference: &[] };
+        let error = forward.run(&numbers(network.layout().len(), 1), 1, &[0.0; 3], 1).unwrap_err();
+        assert!(error.to_string().contains("reference rows"), "{error}");
+    }
+}
