@@ -6,6 +6,8 @@ mod cases;
 mod estimates;
 #[path = "entropy/gradients.rs"]
 mod gradients;
+#[path = "entropy/gram.rs"]
+mod gram;
 #[path = "entropy/jacobian.rs"]
 mod jacobian;
 #[path = "entropy/true_entropy.rs"]

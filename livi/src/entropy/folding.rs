@@ -48,8 +48,18 @@ impl Factor {
     /// Computes the factor from the weight's present value, in f64, and writes it.
     pub(super) fn refresh(&self, machine: &mut Machine) -> Result<()> {
         let values = machine.read_f64(self.parameter)?;
-        let parameter =
-            MatRef::from_row_major_slice(&values, values.len() / self.parameter_columns, self.parameter_columns);
+        self.write(machine, &values)
+    }
+
+    /// The same for a parameter that the machine does not hold: `values` are those of `parameters`, in the same order.
+    pub(super) fn refresh_from(&self, machine: &mut Machine, parameters: &[Var], values: &[Vec<f64>]) -> Result<()> {
+        let found = parameters.iter().zip(values).find(|(var, _)| **var == self.parameter);
+        found.map_or(Ok(()), |(_, values)| self.write(machine, values))
+    }
+
+    fn write(&self, machine: &mut Machine, values: &[f64]) -> Result<()> {
+        let columns = self.parameter_columns;
+        let parameter = MatRef::from_row_major_slice(values, values.len() / columns, columns);
         let weight = parameter.submatrix(self.first_row, 0, self.rows, self.columns);
         let factor: Mat<f64> = match self.side {
             Side::Left => weight.qr().thin_R().to_owned(),

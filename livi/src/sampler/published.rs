@@ -10,8 +10,11 @@ use crate::{Error, Result};
 /// Names that [`by_name`] knows.
 pub const NAMES: [&str; 4] = ["mnist-mlp", "mnist-lenet", "cifar10", "cifar100"];
 
-/// Input; hidden; output; hidden-to-hidden layers of the 15 heads for WRN-16-4.
-const HEADS: [([usize; 2], [usize; 2], [usize; 2], usize); 15] = [
+/// Input; hidden; output; hidden-to-hidden layers.
+type HeadSizes = ([usize; 2], [usize; 2], [usize; 2], usize);
+
+/// The 15 heads for WRN-16-4.
+const HEADS: [HeadSizes; 15] = [
     ([25, 10], [50, 40], [150, 150], 1),
     ([25, 20], [100, 70], [200, 150], 1),
     ([50, 40], [100, 100], [240, 200], 1),
