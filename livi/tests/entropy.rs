@@ -1,5 +1,7 @@
 //! The matrix-free entropy methods against dense linear algebra, closed forms and finite differences.
 
+#[path = "entropy/accuracy.rs"]
+mod accuracy;
 #[path = "entropy/cases.rs"]
 mod cases;
 #[path = "entropy/estimates.rs"]
@@ -10,6 +12,8 @@ mod gradients;
 mod gram;
 #[path = "entropy/jacobian.rs"]
 mod jacobian;
+#[path = "entropy/several_latents.rs"]
+mod several_latents;
 #[path = "entropy/true_entropy.rs"]
 mod true_entropy;
 #[path = "entropy/verification.rs"]

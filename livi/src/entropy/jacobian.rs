@@ -206,7 +206,7 @@ impl Jacobian {
 
     /// The Jacobian at the latent last linearised at, as a linear map. T must be the element type of the programs.
     pub fn map<'a, T: Real + Element>(&'a self, machine: &'a mut Machine) -> JacobianMap<'a, T> {
-        JacobianMap { jacobian: self, machine, padded: Vec::new(), products: 0 }
+        JacobianMap { jacobian: self, machine, padded: Vec::new(), products: 0, runs: 0 }
     }
 }
 
@@ -220,6 +220,7 @@ pub struct JacobianMap<'a, T> {
     machine: &'a mut Machine,
     padded: Vec<T>,
     products: u64,
+    runs: u64,
 }
 
 impl<T: Real + Element> JacobianMap<'_, T> {
@@ -241,6 +242,11 @@ impl<T: Real + Element> JacobianMap<'_, T> {
     /// Products with single vectors since the map was made, folded, transposed and unfolded.
     pub fn products(&self) -> u64 {
         self.products
+    }
+
+    /// Runs of plans behind those products.
+    pub fn runs(&self) -> u64 {
+        self.runs
     }
 
     /// `out = J v` with J itself: `vectors` is `count x d`, `out` is `count x m`.
@@ -290,6 +296,7 @@ impl<T: Real + Element> JacobianMap<'_, T> {
                 self.machine.write(*input, &self.padded)?;
             }
             self.machine.run(*plan)?;
+            self.runs += 1;
             let found = self.machine.read::<T>(*output)?;
             out[done * out_width..(done + taken) * out_width].copy_from_slice(&found[..taken * out_width]);
             done += taken;

@@ -24,7 +24,9 @@ mod tangents;
 
 pub use directions::{Directions, Found};
 pub(crate) use estimate::check_sigma;
-pub use estimate::{Direction, Estimate, Settings, combine, estimate, record_surrogate};
+pub use estimate::{
+    Direction, Estimate, Settings, Target, combine, estimate, estimates, record_surrogate, takes_several,
+};
 pub use exact::{ExactEntropy, record_exact};
 pub use gram::{Accumulation, GramMachine, GramPrograms};
 pub use gram_matrix::{GramFactor, GramMatrix};

@@ -104,7 +104,8 @@ impl Trainer {
                 let plan = machine.load(program.preparation_plan()?)?;
                 let settings = settings_of(&config.entropy);
                 let (tape, parameters) = (&mut program.tape, &program.parameters);
-                Some((plan, Directions::load(tape, &mut machine, &*model.sampler, parameters, method, settings)?))
+                let (sampler, samples) = (&*model.sampler, config.training.samples);
+                Some((plan, Directions::load(tape, &mut machine, sampler, parameters, method, settings, samples)?))
             }
         };
         machine.write_f64(program.x, &training.x)?;
@@ -428,5 +429,6 @@ pub fn settings_of(config: &EntropyConfig) -> Settings {
         iterations: config.iterations,
         tolerance: config.tolerance,
         directions: true,
+        ..Settings::default()
     }
 }

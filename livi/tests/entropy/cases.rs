@@ -172,9 +172,21 @@ pub fn with_map<T: Real + Element, A>(
     block: usize,
     ask: impl FnOnce(&mut JacobianMap<'_, T>) -> A,
 ) -> A {
+    with_maps(sampler, parameters, latent, 1, block, ask)
+}
+
+/// The same on the Jacobians at several latents.
+pub fn with_maps<T: Real + Element, A>(
+    sampler: &dyn Sampler,
+    parameters: &[Vec<f64>],
+    latent: &[f64],
+    samples: usize,
+    block: usize,
+    ask: impl FnOnce(&mut JacobianMap<'_, T>) -> A,
+) -> A {
     let mut tape = Tape::new();
     let vars: Vec<Var> = sampler.parameters().iter().map(|p| tape.input(&p.shape, T::DTYPE)).collect();
-    let programs = JacobianPrograms::record(&mut tape, sampler, &vars, T::DTYPE, block).unwrap();
+    let programs = JacobianPrograms::record_samples(&mut tape, sampler, &vars, T::DTYPE, samples, block).unwrap();
     let mut machine = Machine::cpu(1).unwrap();
     let jacobian = programs.load(&mut machine).unwrap();
     fill(&mut machine, &vars, parameters);
