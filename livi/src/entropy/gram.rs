@@ -194,7 +194,7 @@ impl GramPrograms {
 }
 
 /// Bytes of the buffers that plans share and of the largest of their arenas.
-fn announced_bytes(plans: &[&Plan]) -> usize {
+pub(crate) fn announced_bytes(plans: &[&Plan]) -> usize {
     let mut held: HashMap<Var, usize> = HashMap::new();
     for buffer in plans.iter().flat_map(|plan| plan.buffers()) {
         if let Place::Persistent(var) = buffer.place {

@@ -122,6 +122,11 @@ impl JacobianPrograms {
         Ok(Self { shape, linearise, blocks })
     }
 
+    /// Rows of the folded map J'.
+    pub fn rows(&self) -> usize {
+        self.shape.rows
+    }
+
     /// All plans, for their memory.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
         let products = self.blocks.iter().flat_map(|b| [&b.folded.plan, &b.transposed.plan, &b.unfolded.plan]);

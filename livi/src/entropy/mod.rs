@@ -28,6 +28,7 @@ pub use estimate::{
     Direction, Estimate, Settings, Target, combine, estimate, estimates, record_surrogate, takes_several,
 };
 pub use exact::{ExactEntropy, record_exact};
+pub(crate) use gram::announced_bytes;
 pub use gram::{Accumulation, GramMachine, GramPrograms};
 pub use gram_matrix::{GramFactor, GramMatrix};
 pub use jacobian::{Jacobian, JacobianMap, JacobianPrograms};

@@ -10,6 +10,9 @@ use crate::{Error, Result};
 /// Names that [`by_name`] knows.
 pub const NAMES: [&str; 4] = ["mnist-mlp", "mnist-lenet", "cifar10", "cifar100"];
 
+/// Standard deviation of the noise on the weights in the experiments on images.
+pub const SIGMA: f64 = 1e-3;
+
 /// Input; hidden; output; hidden-to-hidden layers.
 type HeadSizes = ([usize; 2], [usize; 2], [usize; 2], usize);
 
