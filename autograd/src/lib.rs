@@ -41,7 +41,7 @@ pub use exec::{Element, Machine, PlanId};
 
 pub use plan::{Options, Plan, Request};
 
-pub use op::{Binary, Distribution, Op, Unary};
+pub use op::{Binary, Conv2d, ConvPart, Distribution, Op, Unary};
 
 pub use tape::{Node, Tape, Var};
 pub use transform::Linear;

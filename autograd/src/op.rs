@@ -57,6 +57,39 @@ pub enum Distribution {
     Rademacher,
 }
 
+/// One of the three parts of a convolution, computed from the other two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConvPart {
+    /// Images (G, N, C, H, W).
+    Input,
+    /// Filters (G, O, C, h, w).
+    Filter,
+    /// Results (G, N, O, H', W').
+    Output,
+}
+
+/// A convolution: which part is computed, and how the filters move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// The part that is computed; the operands are the other two, in the order images, filters, results.
+    pub part: ConvPart,
+    /// Rows and columns from one position of the filters to the next.
+    pub stride: [usize; 2],
+    /// Rows and columns of zeros on each side of the images.
+    pub padding: [usize; 2],
+}
+
+impl Conv2d {
+    /// The part's name.
+    pub const fn name(self) -> &'static str {
+        match self.part {
+            ConvPart::Input => "conv2d_input",
+            ConvPart::Filter => "conv2d_filter",
+            ConvPart::Output => "conv2d",
+        }
+    }
+}
+
 /// A primitive operation. Shapes of results are kept by the node.
 ///
 /// `Expand`, `Sum` and `Max` keep the rank: reduced axes have length 1 afterwards.
@@ -134,6 +167,9 @@ pub enum Op {
     },
     /// (a, b) of shapes (Ba, m, k) and (Bb, k, n), Ba = Bb or one of them 1: batched matrix products.
     MatMul,
+    /// Two parts of a convolution to the third. Axis 0 are groups, as many in both operands or 1 in one of them: a group has images, filters and
+    /// results of its own.
+    Conv2d(Conv2d),
     /// Diagonals of the last two axes: (.., n, n) -> (.., n).
     Diag,
     /// Diagonal matrices: (.., n) -> (.., n, n).
@@ -172,6 +208,7 @@ impl Op {
             Self::OneHot => "one_hot",
             Self::IndexOffset { .. } => "index_offset",
             Self::MatMul => "matmul",
+            Self::Conv2d(conv) => conv.name(),
             Self::Diag => "diag",
             Self::DiagEmbed => "diag_embed",
             Self::SolveSpd => "solve_spd",

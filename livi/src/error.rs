@@ -69,6 +69,18 @@ pub enum Error {
     /// An error of the tape, the planner or an executor.
     #[error(transparent)]
     Autograd(#[from] autograd::Error),
+    /// A file that could not be downloaded; what arrived is kept to go on from.
+    #[error(
+        "{file}: not downloaded: {problem}; anything that arrived is kept as `.part`: try again to go on from it, or get the file by hand \
+         and put it there",
+        file = file.display()
+    )]
+    Download {
+        /// Where the file was to go.
+        file: PathBuf,
+        /// Every address tried and what happened there.
+        problem: String,
+    },
     /// Stopped by the user; the last checkpoint stands.
     #[error("interrupted at step {step}; continue with --resume")]
     Interrupted {
@@ -85,7 +97,7 @@ impl Error {
             Self::Io { .. } | Self::File { .. } | Self::Config { .. } | Self::Argument { .. } => 2,
             Self::Autograd(autograd::Error::Memory { .. }) => 2,
             Self::Interrupted { .. } => 130,
-            Self::NotFinite { .. } | Self::Numerical { .. } | Self::Autograd(_) => 1,
+            Self::NotFinite { .. } | Self::Numerical { .. } | Self::Autograd(_) | Self::Download { .. } => 1,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod html_report;
 pub mod likelihood;
 pub mod metrics;
 pub mod model;

@@ -1,7 +1,7 @@
 //! The model that a configuration describes: network, likelihood, prior and sampler.
 
-use crate::config::{Config, LikelihoodKind, PriorKind, SamplerKind};
-use crate::network::Mlp;
+use crate::config::{Architecture, Config, LikelihoodKind, NetworkConfig, PriorKind, SamplerKind};
+use crate::network::{Layer, Network};
 use crate::prior::Prior;
 use crate::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around};
 use crate::scale::log_scale_parameter;
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Everything that does not change while training.
 pub struct Model {
     /// The network whose weights are inferred.
-    pub network: Mlp,
+    pub network: Network,
     /// The sampler of its weights; its outputs are exactly the network's weights.
     pub sampler: Box<dyn Sampler>,
     /// The prior.
@@ -29,9 +29,7 @@ impl Model {
     /// # Errors
     /// A configuration whose sizes do not fit together, named by key.
     pub fn new(config: &Config, inputs: usize, outputs: usize) -> Result<Self> {
-        let widths: Vec<usize> =
-            std::iter::once(inputs).chain(config.network.hidden.iter().copied()).chain([outputs]).collect();
-        let network = Mlp::new(&widths, config.network.activation)?;
+        let network = network(&config.network, inputs, outputs)?;
         let prior = match config.prior.kind {
             PriorKind::Isotropic => Prior::Isotropic { std: config.prior.std },
             PriorKind::FanIn => Prior::FanIn { std: config.prior.std },
@@ -81,7 +79,36 @@ impl Model {
     }
 }
 
-fn sampler(config: &Config, network: &Mlp) -> Result<Box<dyn Sampler>> {
+/// The network for rows of so many inputs and outputs.
+fn network(config: &NetworkConfig, inputs: usize, outputs: usize) -> Result<Network> {
+    let wrong = |key: &str, problem: String| Error::Config { key: format!("network.{key}"), problem };
+    let input = if config.input.is_empty() { vec![inputs] } else { config.input.clone() };
+    if input.iter().product::<usize>() != inputs {
+        let problem = format!("is {input:?}, but the data have {inputs} numbers a row");
+        return Err(wrong("input", problem));
+    }
+    if config.outputs != 0 && config.outputs != outputs {
+        return Err(wrong("outputs", format!("is {}, but the data need {outputs}", config.outputs)));
+    }
+    let activation = config.activation;
+    let network = match config.architecture {
+        Architecture::Mlp => {
+            let hidden = config.hidden.iter().copied();
+            let widths: Vec<usize> = std::iter::once(inputs).chain(hidden).chain([outputs]).collect();
+            Network::mlp(&widths, activation)
+        }
+        Architecture::LeNet => Network::lenet(&input, outputs, activation),
+        Architecture::WideResNet => Network::wide_resnet(&input, config.depth, config.width, outputs, activation),
+        Architecture::Layers => Network::new(&input, Layer::parse_all(&config.layers, &input)?),
+    }?;
+    if network.outputs() != outputs {
+        let problem = format!("make {} outputs, but the data need {outputs}", network.outputs());
+        return Err(wrong("layers", problem));
+    }
+    Ok(network)
+}
+
+fn sampler(config: &Config, network: &Network) -> Result<Box<dyn Sampler>> {
     let own = &config.sampler;
     let m = network.layout().len();
     let pair = |key: &str, value: &[usize]| match *value {
@@ -107,8 +134,8 @@ fn sampler(config: &Config, network: &Mlp) -> Result<Box<dyn Sampler>> {
         SamplerKind::Correlated => {
             let noise = pair("latent", &own.latent)?;
             // One head for each layer of the network: its weight and bias together.
-            let parts: Vec<usize> =
-                network.layout().entries().chunks(2).map(|layer| layer.iter().map(|e| e.range.len()).sum()).collect();
+            let layers = network.layout().entries().chunk_by(|a, b| a.layer() == b.layer());
+            let parts: Vec<usize> = layers.map(|layer| layer.iter().map(|e| e.range.len()).sum()).collect();
             let hidden = own.trunk.last().copied().unwrap_or([0, 0]);
             Box::new(CorrelatedSampler::sized(noise, &own.trunk, hidden, 0, &parts, own.activation)?)
         }

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
 use crate::metrics::PredictiveMixture;
-use crate::metrics::classification::{ClassPredictions, mean_probabilities, softmax};
+use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
 use crate::scale::{Scales, record_draw};
 use crate::train::{Encoded, dtype_of, split};
@@ -62,7 +62,7 @@ impl Posterior {
         let eta = tape.noise(Distribution::Normal, &[DRAW, sampler.outputs()], dtype)?;
         let recorded = sampler.record(&mut tape, parameters, latents)?;
         let theta = record_draw(&mut tape, recorded.theta, eta, self.model.sigma, scales)?;
-        let mut machine = Machine::cpu(1)?;
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
         let (m, count) = (sampler.outputs(), self.components.len());
         let mut drawn = vec![0.0; samples * m];
@@ -113,10 +113,10 @@ impl Posterior {
             let mixture = PredictiveMixture::new(outputs, samples, rows, vec![self.noise_std; columns])?;
             return Ok(mixture.log_likelihoods(&data.y)?.iter().sum::<f64>() / rows as f64);
         }
-        let probabilities = mean_probabilities(&softmax(outputs, columns), samples, columns)?;
-        let labels: Vec<usize> =
-            data.y.chunks_exact(columns).map(|row| row.iter().position(|&y| y == 1.0).unwrap_or(0)).collect();
-        Ok(-ClassPredictions::new(&probabilities, columns, &labels)?.negative_log_likelihood())
+        // Targets are indicator vectors: the sum has one term a row, and probabilities that underflow keep finite logarithms.
+        let logs = mean_log_probabilities(&log_softmax(outputs, columns), samples, columns)?;
+        let true_classes = logs.iter().zip(&data.y).filter(|(_, y)| **y == 1.0);
+        Ok(true_classes.map(|(log, _)| log).sum::<f64>() / rows as f64)
     }
 
     /// Noise standard deviation of each target in original units; empty for a softmax likelihood, which has none.
@@ -126,18 +126,18 @@ impl Posterior {
     }
 
     fn columns(&self) -> usize {
-        self.model.network.widths().last().copied().unwrap_or(0)
+        self.model.network.outputs()
     }
 
     /// Network outputs (samples x rows x columns) for standardised inputs, in chunks of bounded memory.
     fn forward(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
         let columns = self.columns();
         let mut outputs = vec![0.0; samples * rows * columns];
-        let widest = self.model.network.widths().iter().copied().max().unwrap_or(1);
+        let widest = self.model.network.widest();
         let per_row = (CHUNK_ELEMENTS / widest).max(1);
         let row_chunk = rows.min(per_row.min(1024)).max(1);
         let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
-        let inputs = self.model.network.widths()[0];
+        let inputs = self.model.network.inputs();
         let m = self.model.network.layout().len();
         let mut forward = Forward::new(self, sample_chunk, row_chunk)?;
         for first in (0..rows).step_by(row_chunk) {
@@ -192,9 +192,9 @@ impl Forward {
         let network = &posterior.model.network;
         let mut tape = Tape::new();
         let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
-        let x = tape.named_input("x", &[rows, network.widths()[0]], dtype);
+        let x = tape.named_input("x", &[rows, network.inputs()], dtype);
         let outputs = network.record(&mut tape, theta, x)?;
-        let mut machine = Machine::cpu(1)?;
+        let mut machine = Machine::cpu(rayon::current_num_threads())?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[outputs]))?)?;
         Ok(Self { machine, plan, theta, x, outputs })
     }

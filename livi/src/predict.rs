@@ -23,8 +23,7 @@ pub fn predict_in_parts(
     rows: usize,
     mut take: impl FnMut(Range<usize>, Predictions) -> Result<()>,
 ) -> Result<()> {
-    let widths = posterior.model.network.widths();
-    let (inputs, columns) = (widths[0], widths[widths.len() - 1]);
+    let (inputs, columns) = (posterior.model.network.inputs(), posterior.model.network.outputs());
     let part = (MOST_OUTPUTS / (samples * columns).max(1)).max(1);
     for first in (0..rows).step_by(part) {
         let range = first..rows.min(first + part);

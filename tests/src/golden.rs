@@ -4,6 +4,7 @@ use autograd::{DType, Machine, Plan, Request, Tape, Var};
 use livi::activation::Activation;
 use livi::entropy::{JacobianPrograms, Method, Settings, estimate};
 use livi::export::{TensorFile, read_tensors};
+use livi::network::{Network, wide_block};
 use livi::sampler::{CorrelatedSampler, Head, MatMulSampler, MlpSampler, Sampler};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -62,6 +63,13 @@ impl Case {
         (values.clone(), tensor.shape.clone())
     }
 
+    /// Classes, as indicator vectors of so many.
+    pub fn indicators(&self, name: &str, classes: usize) -> Vec<f64> {
+        let tensor = self.tensors.get(name).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let livi::export::TensorData::I64(labels) = &tensor.data else { panic!("{}: {name} is not i64", self.name) };
+        labels.iter().flat_map(|&y| (0..classes).map(move |c| f64::from(u8::from(y == c as i64)))).collect()
+    }
+
     /// A tensor's values.
     pub fn values(&self, name: &str) -> Vec<f64> {
         self.tensor(name).0
@@ -84,6 +92,34 @@ impl Case {
     /// The activation.
     pub fn activation(name: &Value) -> Activation {
         serde_json::from_value(name.clone()).expect("a known activation")
+    }
+
+    /// The network of a case of kind `bnn`: a multilayer perceptron, LeNet, a wide residual block or a whole wide residual network.
+    ///
+    /// # Panics
+    /// For arguments of none of them.
+    pub fn network(&self) -> Network {
+        let args = self.json["args"].as_array().expect("arguments");
+        let first = self.json["layout"][0]["name"].as_str().expect("a name");
+        let image = &self.tensor("x").1[1..];
+        let outputs = || self.json["shapes"]["out"][1].as_u64().expect("a number of classes") as usize;
+        let network = match args.as_slice() {
+            [] if first == "conv1.weight" => Network::lenet(image, outputs(), Activation::Relu),
+            [widths, activation] if widths.is_array() => {
+                Network::mlp(&Self::list(widths), Self::activation(activation))
+            }
+            [_, _] => {
+                let [depth, width] = Self::pair(&self.json["args"]);
+                Network::wide_resnet(image, depth, width, outputs(), Activation::Relu)
+            }
+            [_, _, _] if first == "block.conv1.weight" => {
+                let sizes = Self::list(&self.json["args"]);
+                let block = wide_block("block", sizes[0], sizes[1], sizes[2], Activation::Relu);
+                Network::new(image, vec![block])
+            }
+            _ => panic!("{}: no known network has arguments {args:?} and a first tensor {first}", self.name),
+        };
+        network.unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
     /// The case's sampler.

@@ -3,8 +3,8 @@
 use autograd::{DType, Result as TapeResult, Tape, Var};
 use faer::MatRef;
 use livi::entropy::{record_exact, record_surrogate};
-use livi::likelihood::gaussian_log_likelihood;
-use livi::network::Mlp;
+use livi::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
+use livi::network::{Layer, Network};
 use livi_tests::golden::{Case, Checks, cases, folder, run, tolerance};
 
 #[test]
@@ -17,10 +17,6 @@ fn every_golden_case_holds_in_both_precisions() {
             let mut checks = Checks::default();
             match case.kind() {
                 "mlp" | "mm" | "corremm" => check_sampler(case, dtype, &mut checks),
-                "bnn" if is_convolutional(case) => {
-                    println!("golden: {} is a convolutional network, not covered yet", case.name);
-                    continue;
-                }
                 "bnn" => check_network(case, dtype, &mut checks),
                 other => panic!("{}: kind `{other}` is unknown", case.name),
             }
@@ -31,12 +27,6 @@ fn every_golden_case_holds_in_both_precisions() {
     }
     println!("golden: {done} cases");
     assert!(done > 0, "no golden case was found in {}", folder().display());
-}
-
-/// Networks whose layout has filters: weights with four axes.
-fn is_convolutional(case: &Case) -> bool {
-    let layout = case.json["layout"].as_array().expect("a layout");
-    layout.iter().any(|entry| entry["shape"].as_array().is_some_and(|s| s.len() == 4))
 }
 
 /// Parameters and latents on a tape.
@@ -262,11 +252,10 @@ fn check_network(case: &Case, dtype: DType, checks: &mut Checks) {
 
 fn record_network(case: &Case, dtype: DType, checks: &mut Checks) -> livi::Result<()> {
     let allowed = tolerance(dtype);
-    let args = case.json["args"].as_array().expect("arguments");
-    let widths: Vec<usize> =
-        args[0].as_array().expect("widths").iter().map(|w| w.as_u64().expect("a width") as usize).collect();
-    let network = Mlp::new(&widths, Case::activation(&args[1]))?;
-    for (entry, want) in network.layout().entries().iter().zip(case.json["layout"].as_array().expect("a layout")) {
+    let network = case.network();
+    let layout = case.json["layout"].as_array().expect("a layout");
+    assert_eq!(network.layout().entries().len(), layout.len(), "{}: layout", case.name);
+    for (entry, want) in network.layout().entries().iter().zip(layout) {
         assert_eq!(entry.name, want["name"].as_str().unwrap_or_default(), "{}: layout", case.name);
         assert_eq!(entry.range.start as u64, want["start"].as_u64().unwrap_or(u64::MAX), "{}: layout", case.name);
     }
@@ -275,28 +264,101 @@ fn record_network(case: &Case, dtype: DType, checks: &mut Checks) -> livi::Resul
     let m = network.layout().len();
     let flat = t.input(&[m], dtype);
     let (x_values, x_shape) = case.tensor("x");
-    let (y_values, y_shape) = case.tensor("y");
-    let (x, y) = (t.input(&x_shape, dtype), t.input(&y_shape, dtype));
-    let log_var = t.input(&[1], dtype);
+    let x = t.input(&x_shape, dtype);
     let theta = t.reshape(flat, &[1, m])?;
-    let outputs = network.record(t, theta, x)?;
-    let std = noise_std(t, log_var)?;
-    let log_likelihood = gaussian_log_likelihood(t, outputs, y, std)?;
-    let loss = t.neg(log_likelihood)?;
-    let gradients = t.grad(loss, &[flat, x, log_var])?;
+    let recorded = network.record_with(t, theta, x, None)?;
+    let outputs = recorded.values;
+    let (flat_values, v) = (case.values("flat"), case.values("hvp_v"));
+    let mut given: Vec<(Var, Vec<f64>)> = vec![(flat, flat_values), (x, x_values)];
+    let mut wanted = vec![("grad_flat", flat), ("grad_x", x)];
+    let shape = t.shape(outputs)[1..].to_vec();
+    let loss = match case.json["loss_kind"].as_str().expect("a kind of loss") {
+        "sum(out*cotangent)" => {
+            let cotangent = t.input(&shape, dtype);
+            given.push((cotangent, case.values("cotangent")));
+            let weighted = t.mul(outputs, cotangent)?;
+            t.sum_all(weighted)?
+        }
+        "mean softmax cross-entropy" => {
+            let y = t.input(&shape, dtype);
+            given.push((y, case.indicators("y", shape[1])));
+            let log_likelihood = softmax_log_likelihood(t, outputs, y)?;
+            t.scale(log_likelihood, -1.0 / shape[0] as f64)?
+        }
+        _ => {
+            let y = t.input(&shape, dtype);
+            let log_var = t.input(&[1], dtype);
+            given.extend([(y, case.values("y")), (log_var, case.values("log_var"))]);
+            wanted.push(("grad_log_var", log_var));
+            let std = noise_std(t, log_var)?;
+            let log_likelihood = gaussian_log_likelihood(t, outputs, y, std)?;
+            t.neg(log_likelihood)?
+        }
+    };
     let direction = t.input(&[m], dtype);
+    given.push((direction, v));
+    let gradients = t.grad(loss, &wanted.iter().map(|w| w.1).collect::<Vec<_>>())?;
     let product = t.hvp(loss, flat, direction)?;
-    let (flat_values, log_var_values, v) = (case.values("flat"), case.values("log_var"), case.values("hvp_v"));
-    let given: Vec<(Var, &[f64])> =
-        vec![(flat, &flat_values), (x, &x_values), (y, &y_values), (log_var, &log_var_values), (direction, &v)];
-    let got = run(t, &given, &[outputs, loss, gradients[0], gradients[1], gradients[2], product]);
+    let mut all = vec![outputs, product];
+    all.extend(&gradients);
+    all.extend(recorded.statistics);
+    if case.has("loss") {
+        all.push(loss);
+    }
+    let given: Vec<(Var, &[f64])> = given.iter().map(|(var, values)| (*var, values.as_slice())).collect();
+    let got = run(t, &given, &all);
     checks.close("out", &got[0], &case.values("out"), allowed.values);
-    checks.close("loss", &got[1], &case.values("loss"), allowed.values);
-    checks.close("grad_flat", &got[2], &case.values("grad_flat"), allowed.gradients);
-    checks.close("grad_x", &got[3], &case.values("grad_x"), allowed.gradients);
-    checks.close("grad_log_var", &got[4], &case.values("grad_log_var"), allowed.gradients);
-    checks.close("hvp", &got[5], &case.values("hvp"), allowed.gradients);
+    checks.close("hvp", &got[1], &case.values("hvp"), allowed.gradients);
+    for ((name, _), got) in wanted.iter().zip(&got[2..]) {
+        checks.close(name, got, &case.values(name), allowed.gradients);
+    }
+    if case.has("loss") {
+        checks.close("loss", &got[all.len() - 1], &case.values("loss"), allowed.values);
+    }
+    if recorded.statistics.is_some() {
+        check_statistics(case, &network, &got[2 + gradients.len()], checks, allowed.values);
+    }
     Ok(())
+}
+
+/// Batch statistics: ours divide variances by the number of values, the vectors' by one less.
+fn check_statistics(case: &Case, network: &Network, found: &[f64], checks: &mut Checks, allowed: f64) {
+    let images = case.tensor("x").1[0];
+    let mut sizes = Vec::new();
+    normalised_sizes(network.layers(), &mut [network.input()[1], network.input()[2]], &mut sizes);
+    let mut at = 0;
+    for (k, [rows, columns]) in sizes.into_iter().enumerate() {
+        let mean = case.values(&format!("bn.{k}.batch_mean"));
+        let channels = mean.len();
+        let count = (images * rows * columns) as f64;
+        let unbiased: Vec<f64> =
+            found[at + channels..at + 2 * channels].iter().map(|v| v * count / (count - 1.0)).collect();
+        checks.close(&format!("bn.{k}.batch_mean"), &found[at..at + channels], &mean, allowed);
+        let want = case.values(&format!("bn.{k}.batch_var_unbiased"));
+        checks.close(&format!("bn.{k}.batch_var_unbiased"), &unbiased, &want, allowed);
+        at += 2 * channels;
+    }
+    assert_eq!(at, found.len(), "{}: statistics", case.name);
+    assert!(!case.has(&format!("bn.{}.batch_mean", network.statistics())), "{}: statistics", case.name);
+}
+
+/// Rows and columns that each normalisation sees.
+fn normalised_sizes(layers: &[Layer], image: &mut [usize; 2], sizes: &mut Vec<[usize; 2]>) {
+    for layer in layers {
+        match layer {
+            Layer::BatchNorm => sizes.push(*image),
+            Layer::Conv { size, stride, padding, .. } => {
+                for k in 0..2 {
+                    image[k] = (image[k] + 2 * padding[k] - size[k]) / stride[k] + 1;
+                }
+            }
+            Layer::Residual { before, main, .. } => {
+                normalised_sizes(before, image, sizes);
+                normalised_sizes(main, image, sizes);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// exp(log_var / 2) + 1e-8, a scalar.

@@ -446,6 +446,7 @@ fn for_each_output(action: &Action, mut f: impl FnMut(&View)) {
                 epilogue.stores.iter().for_each(|(_, view)| f(view));
             }
         }
+        Action::Convolution(step) => f(step.out()),
         Action::Cholesky { factor, .. } => f(factor),
         Action::SolveFactor { out, .. }
         | Action::InverseFactor { out, .. }

@@ -4,11 +4,13 @@
 
 mod broadcast;
 mod convert;
+mod convolution;
 mod diagonal;
 mod elementwise;
 mod index;
 mod leaf;
 mod matmul;
+mod pooling;
 mod slice;
 mod spd;
 mod view;
@@ -56,6 +58,7 @@ fn jvp_rule(tape: &mut Tape, node: &Node, y: Var, tangents: &[Option<Var>]) -> R
             index::jvp(tape, node, tangents[0])
         }
         Op::MatMul => matmul::jvp(tape, node, tangents),
+        Op::Conv2d(conv) => convolution::jvp(tape, node, *conv, tangents),
         Op::Diag | Op::DiagEmbed => tangents[0].map(|t| diagonal::apply(tape, node, t)).transpose(),
         Op::SolveSpd | Op::LogDetSpd => spd::jvp(tape, node, y, tangents),
         Op::Convert => tangents[0].map(|t| tape.convert(t, node.dtype)).transpose(),
@@ -86,6 +89,7 @@ fn transpose_rule(tape: &mut Tape, node: &Node, cotangent: Var, linear: &[bool])
         Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => slice::transpose(tape, node, cotangent, linear),
         Op::Gather { .. } | Op::ScatterAdd { .. } if !linear[1] => index::transpose(tape, node, cotangent),
         Op::MatMul => matmul::transpose(tape, node, cotangent, linear)?.ok_or(missing),
+        Op::Conv2d(conv) => convolution::transpose(tape, node, *conv, cotangent, linear)?.ok_or(missing),
         Op::Diag | Op::DiagEmbed => Ok(vec![Some(diagonal::transpose(tape, node, cotangent)?)]),
         Op::SolveSpd | Op::LogDetSpd => spd::transpose(tape, node, cotangent, linear)?.ok_or(missing),
         Op::Convert => Ok(vec![Some(convert::transpose(tape, node, cotangent)?)]),
@@ -115,6 +119,7 @@ fn batch_rule(tape: &mut Tape, node: &Node, inputs: &[(Var, bool)], size: usize)
             index::batch(tape, node, inputs, size)
         }
         Op::MatMul => matmul::batch(tape, node, inputs, size),
+        Op::Conv2d(conv) => convolution::batch(tape, node, *conv, inputs, size),
         Op::Diag | Op::DiagEmbed => diagonal::apply(tape, node, inputs[0].0),
         Op::SolveSpd | Op::LogDetSpd => spd::batch(tape, node, inputs, size),
         Op::Convert => tape.convert(inputs[0].0, node.dtype),

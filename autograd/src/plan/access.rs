@@ -1,6 +1,7 @@
 //! What a step reads and writes.
 
 use super::step::{Action, View};
+use crate::op::ConvPart;
 
 impl Action {
     /// All views of the action, each with whether it is written. An accumulating product's result is listed twice.
@@ -21,6 +22,12 @@ impl Action {
                     views.extend(epilogue.stores.iter().map(|(_, v)| (v, true)));
                 }
                 views
+            }
+            Self::Convolution(c) => {
+                let part = c.conv.part;
+                [(&c.images, ConvPart::Input), (&c.filters, ConvPart::Filter), (&c.results, ConvPart::Output)]
+                    .map(|(view, own)| (view, own == part))
+                    .to_vec()
             }
             Self::Cholesky { a, factor } => vec![(a, false), (factor, true)],
             Self::SolveFactor { factor, b, out } => vec![(factor, false), (b, false), (out, true)],
@@ -49,6 +56,7 @@ impl Action {
                 epilogue.loads.iter_mut().try_for_each(&mut apply)?;
                 epilogue.stores.iter_mut().try_for_each(|(_, view)| apply(view))
             }
+            Self::Convolution(c) => [&mut c.images, &mut c.filters, &mut c.results].into_iter().try_for_each(apply),
             Self::Cholesky { a, factor } => [a, factor].into_iter().try_for_each(apply),
             Self::SolveFactor { factor, b, out } => [factor, b, out].into_iter().try_for_each(apply),
             Self::InverseFactor { factor, out } | Self::LogDetFactor { factor, out } => {
@@ -80,6 +88,9 @@ impl Action {
             Self::Product(p) => {
                 let code = p.epilogue.as_ref().map_or(0, |e| e.code.len());
                 p.out.points() as f64 * (2 * p.a.shape[2] + code) as f64
+            }
+            Self::Convolution(c) => {
+                2.0 * c.results.points() as f64 * c.filters.shape[2..].iter().product::<usize>() as f64
             }
             Self::Cholesky { a, .. } => cube(a) / 3.0,
             Self::SolveFactor { factor, out, .. } => 2.0 * factor.shape[1] as f64 * out.points() as f64,

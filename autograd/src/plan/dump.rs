@@ -46,6 +46,12 @@ impl Plan {
                     p.epilogue.as_ref().map_or(String::new(), |e| format!(", then {} instructions", e.code.len()));
                 format!("product {batch}{rows} x {} x {columns}{adding}{epilogue}", p.a.shape[2])
             }
+            Action::Convolution(c) => {
+                let ([groups, n, o, ..], k) =
+                    (<[usize; 5]>::try_from(&c.results.shape[..]).unwrap_or([0; 5]), &c.filters.shape);
+                let groups = if groups == 1 { String::new() } else { format!("{groups} x ") };
+                format!("convolution {groups}{n} images, {} to {o} channels by {} x {}", k[2], k[3], k[4])
+            }
             Action::Cholesky { .. } => "cholesky".into(),
             Action::SolveFactor { .. } => "solve with factor".into(),
             Action::InverseFactor { .. } => "inverse from factor".into(),

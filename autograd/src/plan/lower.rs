@@ -1,8 +1,8 @@
 //! From nodes to values: views are resolved, and every value that needs a buffer gets an item that says how it is made.
 
 use super::graph::{Graph, Kind, Node, Origin};
-use super::step::{Action, BufferId, Reduction, View};
-use crate::op::{Binary, Unary};
+use super::step::{Action, BufferId, Convolution, Reduction, View};
+use crate::op::{Binary, Conv2d, ConvPart, Unary};
 use crate::{DType, Op, Var};
 use std::collections::HashMap;
 
@@ -237,6 +237,7 @@ impl Lowering {
                 let multiply = super::product::plain(&a, &b, self.views);
                 self.item(Work::Product(multiply), &node.shape, node)
             }
+            Op::Conv2d(conv) => self.convolution(*conv, graph, node),
             Op::DiagEmbed => {
                 let id = self.program.items.len();
                 let window = View::whole(BufferId(id), &node.shape, node.dtype).diagonal();
@@ -275,6 +276,22 @@ impl Lowering {
             }
         }
         self.item(Work::Assemble { parts, gaps: volume < node.elements() }, &node.shape, node)
+    }
+
+    fn convolution(&mut self, conv: Conv2d, graph: &Graph, node: &Node) -> Source {
+        let (a, b) = (self.operand(graph, node.inputs[0]), self.operand(graph, node.inputs[1]));
+        let out = View::whole(BufferId(self.program.items.len()), &node.shape, node.dtype);
+        let grouped = |view: View| {
+            let shape: Vec<usize> = node.shape[..1].iter().chain(&view.shape[1..]).copied().collect();
+            view.expanded(&shape)
+        };
+        let [images, filters, results] = match conv.part {
+            ConvPart::Input => [out, grouped(a), grouped(b)],
+            ConvPart::Filter => [grouped(a), out, grouped(b)],
+            ConvPart::Output => [grouped(a), grouped(b), out],
+        };
+        let action = Action::Convolution(Convolution { conv, images, filters, results });
+        self.item(Work::Action(action), &node.shape, node)
     }
 
     fn factorisation(&mut self, graph: &Graph, node: &Node) -> Source {

@@ -1,6 +1,6 @@
 //! What a plan consists of: typed steps over buffers, for any device.
 
-use crate::op::{Binary, Distribution, Unary};
+use crate::op::{Binary, Conv2d, ConvPart, Distribution, Unary};
 use crate::{DType, Var};
 use std::panic::Location;
 
@@ -131,6 +131,30 @@ pub struct Product {
     pub epilogue: Option<Epilogue>,
 }
 
+/// One part of a convolution from the other two, all groups.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    /// Which part is written, stride and padding.
+    pub conv: Conv2d,
+    /// (groups, N, C, H, W); group stride 0 where all groups have the same images.
+    pub images: View,
+    /// (groups, O, C, h, w); group stride 0 where all groups have the same filters.
+    pub filters: View,
+    /// (groups, N, O, H', W'); group stride 0 where all groups have the same results.
+    pub results: View,
+}
+
+impl Convolution {
+    /// The part that is written, contiguous.
+    pub fn out(&self) -> &View {
+        match self.conv.part {
+            ConvPart::Input => &self.images,
+            ConvPart::Filter => &self.filters,
+            ConvPart::Output => &self.results,
+        }
+    }
+}
+
 /// What one step does.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -138,6 +162,8 @@ pub enum Action {
     Loop(Loop),
     /// Matrix products.
     Product(Product),
+    /// A part of convolutions.
+    Convolution(Convolution),
     /// Lower Cholesky factors: a (batch, n, n) to a dense (batch, n, n) factor; the strict upper part is zero.
     Cholesky {
         /// Matrices; only the lower triangle is read.

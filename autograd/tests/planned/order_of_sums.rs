@@ -14,7 +14,7 @@
 //!
 //! [`Order::is_kept`] errs on the safe side: it may deny that the order is kept where it is.
 
-use autograd::{Binary, DType, Op, Tape, Unary, Var};
+use autograd::{Binary, ConvPart, DType, Op, Tape, Unary, Var};
 
 /// Bytes of one tile of a loop.
 const TILE_BYTES: usize = 4096;
@@ -154,6 +154,11 @@ fn terms(tape: &Tape, k: usize) -> usize {
     match &node.op {
         Op::Sum { axes } => axes.iter().map(|&axis| shape(0)[axis]).product(),
         Op::MatMul => shape(0)[2],
+        Op::Conv2d(conv) => match conv.part {
+            ConvPart::Input => shape(0)[1] * shape(0)[3] * shape(0)[4],
+            ConvPart::Filter => shape(1)[1] * shape(1)[3] * shape(1)[4],
+            ConvPart::Output => shape(1)[2] * shape(1)[3] * shape(1)[4],
+        },
         Op::ScatterAdd { axis } => shape(0)[*axis],
         // A factorisation and two substitutions.
         Op::SolveSpd | Op::LogDetSpd => 3 * shape(0)[1],

@@ -1,7 +1,7 @@
 //! Runs a tape node by node with plain loops in f64. Slow, and obviously right.
 
 use super::scalar;
-use autograd::{DType, Node, Op, Tape, Var};
+use autograd::{Conv2d, ConvPart, DType, Node, Op, Tape, Var};
 use std::collections::HashMap;
 
 /// The numbers of a tensor, row-major.
@@ -122,6 +122,7 @@ fn apply(node: &Node, operands: &[Operand]) -> Value {
             Value::Index(index.iter().zip(&rows).map(|(&i, at)| i + at[0] as u32 * stride).collect())
         }
         Op::MatMul => Value::Real(matmul(reals(0), shape_of(0), reals(1), shape_of(1), shape)),
+        Op::Conv2d(conv) => Value::Real(convolution(*conv, [reals(0), reals(1)], [shape_of(0), shape_of(1)], shape)),
         Op::SolveSpd => Value::Real(solve_spd(reals(0), reals(1), shape)),
         Op::LogDetSpd => Value::Real(log_det_spd(reals(0), shape_of(0))),
         Op::Convert | Op::StopGradient => operands[0].value.clone(),
@@ -255,6 +256,42 @@ fn matmul(a: &[f64], sa: &[usize], b: &[f64], sb: &[usize], to: &[usize]) -> Vec
         (0..sa[2]).map(|k| a[flat(sa, &[batch_of(sa, p), i, k])] * b[flat(sb, &[batch_of(sb, p), k, j])]).sum()
     };
     positions(to).iter().map(entry).collect()
+}
+
+/// One part of y\[n, o, i, j\] = sum of x\[n, c, s i + u - p, s j + v - p\] w\[o, c, u, v\], summed over everything else.
+fn convolution(conv: Conv2d, values: [&[f64]; 2], shapes: [&[usize]; 2], to: &[usize]) -> Vec<f64> {
+    let mut result = vec![0.0; to.iter().product()];
+    // Shapes and positions in the order images, filters, results.
+    let part = match conv.part {
+        ConvPart::Input => 0,
+        ConvPart::Filter => 1,
+        ConvPart::Output => 2,
+    };
+    let mut all = vec![shapes[0], shapes[1]];
+    all.insert(part, to);
+    let (images, filters, results) = (all[0], all[1], all[2]);
+    for g in 0..to[0] {
+        for at in positions(&[results[1], results[2], results[3], results[4], images[2], filters[3], filters[4]]) {
+            let (n, o, i, j, c, u, v) = (at[0], at[1], at[2], at[3], at[4], at[5], at[6]);
+            let (row, column) = (conv.stride[0] * i + u, conv.stride[1] * j + v);
+            let inside = |k: usize, at: usize| at >= conv.padding[k] && at - conv.padding[k] < images[3 + k];
+            if !inside(0, row) || !inside(1, column) {
+                continue;
+            }
+            let x = [g, n, c, row.wrapping_sub(conv.padding[0]), column.wrapping_sub(conv.padding[1])];
+            let places = [x, [g, o, c, u, v], [g, n, o, i, j]];
+            let flat_place = |shape: &[usize], place: &[usize; 5]| {
+                let mut place = *place;
+                place[0] = place[0].min(shape[0] - 1);
+                flat(shape, &place)
+            };
+            let others: Vec<usize> = (0..3).filter(|k| *k != part).collect();
+            let product: f64 =
+                others.iter().zip(values).map(|(&k, values)| values[flat_place(all[k], &places[k])]).product();
+            result[flat_place(to, &places[part])] += product;
+        }
+    }
+    result
 }
 
 /// The lower triangular factor of one matrix; only the lower triangle is read.

@@ -10,6 +10,8 @@ pub fn all() -> Vec<Case> {
     cases.extend(parts());
     cases.extend(indices());
     cases.extend(products());
+    cases.extend(convolutions());
+    cases.extend(pooling());
     cases.extend(positive_definite());
     cases.extend(types());
     cases.push(composite());
@@ -145,6 +147,76 @@ fn products() -> Vec<Case> {
         let transposed = tape.transpose(x[0])?;
         tape.matmul(x[0], transposed)
     }));
+    cases
+}
+
+/// Shapes of images and filters, stride, padding.
+type Convolution = (&'static [usize], &'static [usize], [usize; 2], [usize; 2]);
+
+/// Groups of their own and shared ones, strides that leave rows over, margins, filters of one element and as
+/// large as the padded images.
+const CONVOLUTIONS: [Convolution; 12] = [
+    (&[1, 1, 3, 3], &[1, 1, 2, 2], [1, 1], [0, 0]),
+    (&[2, 2, 3, 4], &[3, 2, 2, 3], [1, 1], [0, 0]),
+    (&[1, 2, 3, 3], &[2, 2, 3, 3], [1, 1], [1, 1]),
+    (&[1, 1, 5, 4], &[2, 1, 2, 3], [2, 2], [0, 1]),
+    (&[1, 2, 4, 5], &[1, 2, 1, 1], [2, 2], [0, 0]),
+    (&[1, 1, 4, 6], &[1, 1, 3, 2], [3, 2], [1, 0]),
+    (&[1, 1, 2, 2], &[2, 1, 4, 4], [1, 1], [1, 1]),
+    (&[1, 1, 2, 3], &[1, 1, 1, 2], [1, 1], [2, 1]),
+    (&[2, 1, 2, 3, 3], &[2, 2, 2, 2, 2], [1, 1], [0, 0]),
+    (&[2, 1, 3, 3], &[2, 2, 1, 3, 3], [2, 1], [1, 1]),
+    (&[2, 2, 1, 3, 3], &[1, 1, 2, 2], [1, 1], [0, 0]),
+    (&[2, 2, 1, 1, 2, 2], &[2, 2, 1, 1, 2, 1], [1, 1], [1, 0]),
+];
+
+fn convolutions() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (images, filters, stride, padding) in CONVOLUTIONS {
+        let name = format!("{images:?} and {filters:?}, stride {stride:?}, padding {padding:?}");
+        let last = |shape: &[usize]| [shape[shape.len() - 2], shape[shape.len() - 1]];
+        let (size, filter) = (last(images), last(filters));
+        let mut tape = Tape::new();
+        let x = tape.input(images, DType::F64);
+        let w = tape.input(filters, DType::F64);
+        let y = tape.conv2d(x, w, stride, padding).unwrap();
+        let results = tape.shape(y).to_vec();
+        cases.push(Case::new(format!("conv2d of {name}"), &[(images, Signed), (filters, Signed)], move |tape, x| {
+            tape.conv2d(x[0], x[1], stride, padding)
+        }));
+        let operands: [(&[usize], Draw); 2] = [(filters, Signed), (&results, Signed)];
+        cases.push(Case::new(format!("conv2d_input of {name}"), &operands, move |tape, x| {
+            tape.conv2d_input(x[0], x[1], size, stride, padding)
+        }));
+        let operands: [(&[usize], Draw); 2] = [(images, Signed), (&results, Signed)];
+        cases.push(Case::new(format!("conv2d_filter of {name}"), &operands, move |tape, x| {
+            tape.conv2d_filter(x[0], x[1], filter, stride, padding)
+        }));
+    }
+    cases
+}
+
+/// Windows side by side with rows left over, overlapping ones, gaps between them, margins.
+fn pooling() -> Vec<Case> {
+    type Windows = (&'static [usize], [usize; 2], [usize; 2], [usize; 2]);
+    const WINDOWS: [Windows; 6] = [
+        (&[4, 4], [2, 2], [2, 2], [0, 0]),
+        (&[2, 1, 5, 3], [2, 1], [2, 1], [0, 0]),
+        (&[1, 2, 3, 4], [2, 3], [1, 1], [0, 0]),
+        (&[2, 5, 4], [3, 3], [2, 2], [1, 1]),
+        (&[5, 5], [1, 2], [3, 2], [0, 1]),
+        (&[2, 2, 2], [2, 2], [2, 2], [1, 1]),
+    ];
+    let mut cases = Vec::new();
+    for (shape, size, stride, padding) in WINDOWS {
+        let name = format!("of {shape:?} by {size:?}, stride {stride:?}, padding {padding:?}");
+        cases.push(Case::new(format!("max_pool2d {name}"), &[(shape, Signed)], move |tape, x| {
+            tape.max_pool2d(x[0], size, stride, padding)
+        }));
+        cases.push(Case::new(format!("mean_pool2d {name}"), &[(shape, Signed)], move |tape, x| {
+            tape.mean_pool2d(x[0], size, stride, padding)
+        }));
+    }
     cases
 }
 

@@ -6,6 +6,7 @@ mod conventions;
 mod first_order;
 mod higher_order;
 mod jacobian;
+mod pooling;
 #[path = "../reference/mod.rs"]
 mod reference;
 mod spd;

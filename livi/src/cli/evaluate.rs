@@ -1,12 +1,16 @@
 //! `livi evaluate`.
 
-use super::output::{emit, emit_json};
-use crate::Result;
-use crate::data::{self, Table, csv_table};
-use crate::evaluate::evaluate;
+use super::output::{emit, emit_json, json_text};
+use crate::atomic::write_atomic;
+use crate::config::{LikelihoodKind, Source};
+use crate::data::images::{Part, load_part};
+use crate::data::{self, Dataset, Table, csv_table};
+use crate::evaluate::{Classified, Evaluation, evaluate, labels, page};
+use crate::html_report::render;
+use crate::plot::{EntropyCurves, EntropySet, plot_entropy_curves, plot_reliability};
 use crate::run_folder::RunFolder;
 use crate::train::Saved;
-use crate::{Error, evaluate::Evaluation};
+use crate::{Error, Result};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -14,10 +18,12 @@ use std::path::{Path, PathBuf};
 /// Measure a trained posterior's predictions on the run's test rows, or on a CSV file with the same columns.
 ///
 /// Error, log-likelihood of the mixture over weight samples and coverage of central intervals, all in the targets' original units; for classes
-/// negative log-likelihood, accuracy, Brier score and calibration error.
+/// negative log-likelihood, accuracy, Brier score, calibration errors, and how well images of other sets are told from the run's own.
+/// What is printed goes to `evaluation.json` in the run folder as well, and with its plots to the page `evaluation.html`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  livi evaluate runs/uci-concrete-1\n  livi evaluate runs/houses-1 --input later.csv --samples 1000 --json"
+    after_help = "Examples:\n  livi evaluate runs/uci-concrete-1\n  livi evaluate runs/houses-1 --input later.csv --samples 1000 --json\n  \
+                  livi evaluate runs/mnist-lenet-1 --ood data/fashion-mnist data/kmnist --temperature"
 )]
 pub(super) struct EvaluateArgs {
     /// Run folder
@@ -25,6 +31,12 @@ pub(super) struct EvaluateArgs {
     /// CSV file with the run's input and target columns, instead of the test rows
     #[arg(long)]
     input: Option<PathBuf>,
+    /// Folders of image sets out of the distribution; their test images must have the shape of the run's own
+    #[arg(long, num_args = 1..)]
+    ood: Vec<PathBuf>,
+    /// Fit one temperature to the run's validation rows and report what it changes
+    #[arg(long)]
+    temperature: bool,
     /// Weight samples in the mixture [default: the run's prediction.samples]
     #[arg(long)]
     samples: Option<NonZeroUsize>,
@@ -39,29 +51,116 @@ pub(super) struct EvaluateArgs {
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let folder = RunFolder::open(&args.run)?;
     let saved = Saved::open(&folder)?;
-    let (name, table) = match &args.input {
-        Some(path) => (path.display().to_string(), read(path, &saved)?),
-        None => {
-            let dataset = data::load(&saved.config.data)?;
-            let table = dataset.test.ok_or_else(|| Error::Argument {
-                name: "--input".into(),
-                problem: format!("`{}` has no test rows; name a CSV file with known targets", dataset.name),
-            })?;
-            (dataset.name, table)
+    require_classes(args, &saved)?;
+    let dataset = match &args.input {
+        Some(_) => None,
+        None => Some(data::load(&saved.config.data)?),
+    };
+    let (name, table) = match (&args.input, &dataset) {
+        (Some(path), _) => (path.display().to_string(), read(path, &saved)?),
+        (None, Some(Dataset { name, test: Some(test), .. })) => (name.clone(), test.clone()),
+        (None, dataset) => {
+            let name = dataset.as_ref().map_or("", |dataset| &dataset.name);
+            let problem = format!("`{name}` has no test rows; name a CSV file with known targets");
+            return Err(Error::Argument { name: "--input".into(), problem });
         }
     };
     let samples = args.samples.map_or(saved.config.prediction.samples, NonZeroUsize::get);
     let theta = saved.posterior.draw(samples, args.seed.unwrap_or(saved.config.seed))?;
-    let found = evaluate(&saved.posterior, &theta, samples, &table)?;
-    show(&name, &found, args.json)
-}
-
-fn show(name: &str, found: &Evaluation, json: bool) -> Result<()> {
-    if json {
-        return emit_json(found);
+    let mut plots = Vec::new();
+    let found = match saved.posterior.model.likelihood {
+        LikelihoodKind::Gaussian => evaluate(&saved.posterior, &theta, samples, &table)?,
+        LikelihoodKind::Softmax => {
+            let task = Task { args, saved: &saved, theta: &theta, samples, folder: &folder };
+            task.classes(&name, &table, dataset.as_ref(), &mut plots)?
+        }
+    };
+    write_atomic(folder.file("evaluation.json"), json_text(&found)?)?;
+    write_atomic(folder.file("evaluation.html"), render(&page(&name, &found, &plots)?))?;
+    if args.json {
+        return emit_json(&found);
     }
     let (rows, samples) = found.rows_and_samples();
-    emit(&format!("{name}: {rows} rows, {samples} weight samples\n{found}\n"))
+    let report = folder.file("evaluation.html");
+    emit(&format!("{name}: {rows} rows, {samples} weight samples\n{found}\nreport: {}\n", report.display()))
+}
+
+/// Refuses what goes with images and classes only.
+fn require_classes(args: &EvaluateArgs, saved: &Saved) -> Result<()> {
+    let wrong = |name: &str, problem: &str| Err(Error::Argument { name: name.into(), problem: problem.into() });
+    let softmax = saved.posterior.model.likelihood == LikelihoodKind::Softmax;
+    if !args.ood.is_empty() && (saved.config.data.source != Source::Images || !softmax) {
+        return wrong("--ood", "is for runs on images; this run's data are a table");
+    }
+    if args.temperature && !softmax {
+        return wrong("--temperature", "is for a softmax likelihood; this run's is gaussian");
+    }
+    if args.temperature && saved.config.data.validation_fraction == 0.0 {
+        return wrong(
+            "--temperature",
+            "needs validation rows to fit it to, but the run held out none; train with data.validation_fraction",
+        );
+    }
+    Ok(())
+}
+
+/// A classification to be measured.
+struct Task<'a> {
+    args: &'a EvaluateArgs,
+    saved: &'a Saved,
+    theta: &'a [f64],
+    samples: usize,
+    folder: &'a RunFolder,
+}
+
+impl Task<'_> {
+    fn classify(&self, x: &[f64], rows: usize) -> Result<Classified> {
+        Classified::new(&self.saved.posterior, self.theta, self.samples, x, rows)
+    }
+
+    fn classes(
+        &self,
+        name: &str,
+        table: &Table,
+        dataset: Option<&Dataset>,
+        plots: &mut Vec<(PathBuf, String)>,
+    ) -> Result<Evaluation> {
+        let classes = labels(table)?;
+        let own = self.classify(&table.x, table.rows)?;
+        let mut found = own.evaluate(&classes)?;
+        if self.args.temperature
+            && let Some(validation) = dataset.and_then(|dataset| dataset.validation.as_ref())
+        {
+            let other = self.classify(&validation.x, validation.rows)?;
+            found.temperature = Some(own.at_temperature_of(&classes, &other, &labels(validation)?)?);
+        }
+        let stem = |name: &str| self.folder.plots_folder().join(name);
+        plot_reliability(stem("reliability"), name, &own.calibration(&classes)?)?;
+        plots.push((stem("reliability.svg"), "Accuracy against confidence, and how many predictions there are".into()));
+        let entropies = |label: &str, found: &Classified| EntropySet {
+            label: label.into(),
+            // Rounding may leave a sure row just below 0.
+            entropies: found.uncertainty.predictive_entropy.iter().map(|entropy| entropy.max(0.0)).collect(),
+        };
+        let mut sets = vec![entropies(name, &own)];
+        for path in &self.args.ood {
+            let images = load_part(path, Part::Test)?;
+            let inputs = self.saved.posterior.model.network.input();
+            if images.shape() != *inputs {
+                let problem =
+                    format!("{}: images of {:?}, the network takes {inputs:?}", path.display(), images.shape());
+                return Err(Error::Argument { name: "--ood".into(), problem });
+            }
+            let label = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            let other = self.classify(&images.table()?.x, images.count)?;
+            found.out_of_distribution.push(own.detect(&label, &other)?);
+            sets.push(entropies(&label, &other));
+        }
+        let title = "Predictive entropy".into();
+        plot_entropy_curves(stem("entropy"), &EntropyCurves { title, classes: own.classes, sets })?;
+        plots.push((stem("entropy.svg"), "Distribution of the predictive entropy, in nats".into()));
+        Ok(Evaluation::Softmax(found))
+    }
 }
 
 /// The columns of the run, by name, in the run's order.

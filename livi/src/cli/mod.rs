@@ -3,6 +3,7 @@
 mod changes;
 mod data;
 mod evaluate;
+mod fetch_progress;
 mod info;
 mod interrupt;
 mod memory;
@@ -99,6 +100,6 @@ fn hint(error: &Error) -> Option<String> {
             Some("raise --memory, or lower training.batch_size or training.samples".into())
         }
         Error::Numerical { .. } | Error::Autograd(_) => Some("try --dtype f64 or a larger sampler.sigma".into()),
-        Error::NotFinite { .. } | Error::Interrupted { .. } => None,
+        Error::NotFinite { .. } | Error::Interrupted { .. } | Error::Download { .. } => None,
     }
 }

@@ -162,9 +162,14 @@ fn model(args: &VerifyArgs, config: &Config) -> Result<(Model, Vec<f64>)> {
         let problem = "is for run folders: the sampler of a preset or a configuration file is not trained yet".into();
         return Err(Error::Argument { name: "--component".into(), problem });
     }
-    let dataset = data::load(&config.data)?;
-    let columns = outputs(config.likelihood.kind, &[&dataset.training])?;
-    let model = Model::new(config, dataset.training.inputs, columns)?;
+    let network = &config.network;
+    let (inputs, columns) = if network.input.is_empty() || network.outputs == 0 {
+        let dataset = data::load(&config.data)?;
+        (dataset.training.inputs, outputs(config.likelihood.kind, &[&dataset.training])?)
+    } else {
+        (network.input.iter().product(), network.outputs)
+    };
+    let model = Model::new(config, inputs, columns)?;
     let parameters = model.initial(config.sampler.init_scale, config.seed);
     Ok((model, parameters))
 }

@@ -52,6 +52,8 @@ choice! {
         Uci = "uci",
         /// A CSV file with a header ([`crate::data::csv_table`]).
         Csv = "csv",
+        /// A folder of images with classes ([`crate::data::images`]).
+        Images = "images",
     }
 }
 
@@ -62,6 +64,20 @@ choice! {
         Test = "test",
         /// The validation rows; the test rows stay unseen.
         Validation = "validation",
+    }
+}
+
+choice! {
+    /// Architecture of the network whose weights are inferred ([`crate::network`]).
+    Architecture {
+        /// Affine layers with an activation between them.
+        Mlp = "mlp",
+        /// LeNet, for images.
+        LeNet = "lenet",
+        /// A wide residual network, for images.
+        WideResNet = "wide_resnet",
+        /// The layers listed in the configuration.
+        Layers = "layers",
     }
 }
 

@@ -5,7 +5,9 @@
 
 use toml::Value;
 
-use super::choices::{Activation, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source};
+use super::choices::{
+    Activation, Architecture, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
+};
 use crate::entropy::Method;
 
 /// What a key's value must be.
@@ -45,8 +47,14 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("data.test_fraction", Kind::Number),
     ("data.split_seed", Kind::Whole),
     ("data.report_on", Kind::Choice(ReportedPart::NAMES)),
+    ("network.architecture", Kind::Choice(Architecture::NAMES)),
+    ("network.input", Kind::WholeList),
+    ("network.outputs", Kind::Whole),
     ("network.hidden", Kind::WholeList),
     ("network.activation", Kind::Choice(Activation::NAMES)),
+    ("network.depth", Kind::Whole),
+    ("network.width", Kind::Whole),
+    ("network.layers", Kind::TextList),
     ("sampler.kind", Kind::Choice(SamplerKind::NAMES)),
     ("sampler.latent", Kind::WholeList),
     ("sampler.hidden", Kind::WholeList),

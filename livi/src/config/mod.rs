@@ -19,7 +19,9 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::{Error, Result};
-pub use choices::{Activation, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source};
+pub use choices::{
+    Activation, Architecture, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
+};
 pub use sections::{
     DataConfig, EarlyStoppingConfig, EntropyConfig, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
     SamplerConfig, TrainingConfig,

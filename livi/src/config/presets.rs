@@ -133,10 +133,47 @@ const UCI_SETS: &[(&str, Overrides)] = &[
     ),
 ];
 
-/// Names of all presets: `toy`, `toy-slq`, `toy-paper` and `uci-SET` for the seven UCI sets.
+/// MNIST with the samplers of the published sizes (Uppal et al. 2023, appendix on MNIST), their outputs exactly the network's weights.
+const MNIST: Overrides = &[
+    ("data.source", "images"),
+    ("data.set", "mnist"),
+    ("network.input", "[1, 28, 28]"),
+    ("network.outputs", "10"),
+    ("network.activation", "relu"),
+    ("likelihood.kind", "softmax"),
+    ("sampler.kind", "mm"),
+    ("sampler.activation", "elu"),
+    ("sampler.sigma", "1e-3"),
+    ("entropy.method", "slq"),
+    ("entropy.probes", "1"),
+    ("entropy.steps", "10"),
+    ("training.epochs", "10"),
+    ("training.batch_size", "256"),
+    ("training.samples", "4"),
+    ("training.learning_rate", "1e-3"),
+    ("training.checkpoint_every", "200"),
+    ("training.log_every", "10"),
+    ("prediction.samples", "100"),
+];
+
+const MNIST_LENET: Overrides = &[
+    ("network.architecture", "lenet"),
+    ("sampler.latent", "[65, 65]"),
+    ("sampler.hidden", "[250, 250]"),
+    ("sampler.hidden_layers", "1"),
+];
+
+const MNIST_MLP: Overrides = &[
+    ("network.hidden", "[400, 400]"),
+    ("sampler.latent", "[40, 40]"),
+    ("sampler.hidden", "[420, 420]"),
+    ("sampler.hidden_layers", "2"),
+];
+
+/// Names of all presets: `toy`, `toy-slq`, `toy-paper`, `mnist-lenet`, `mnist-mlp` and `uci-SET` for the seven UCI sets.
 pub fn names() -> Vec<String> {
-    let toys = ["toy", "toy-slq", "toy-paper"].map(String::from);
-    toys.into_iter().chain(uci_sets().map(|set| format!("uci-{set}"))).collect()
+    let named = ["toy", "toy-slq", "toy-paper", "mnist-lenet", "mnist-mlp"].map(String::from);
+    named.into_iter().chain(uci_sets().map(|set| format!("uci-{set}"))).collect()
 }
 
 /// Names of the UCI sets that have a preset, in the order of their names.
@@ -150,6 +187,8 @@ pub(super) fn preset(name: &str) -> Result<Config> {
         "toy" => apply(&mut config, &[TOY])?,
         "toy-slq" => apply(&mut config, &[TOY, SLQ])?,
         "toy-paper" => apply(&mut config, &[TOY, PAPER])?,
+        "mnist-lenet" => apply(&mut config, &[MNIST, MNIST_LENET])?,
+        "mnist-mlp" => apply(&mut config, &[MNIST, MNIST_MLP])?,
         _ => {
             let set = name.strip_prefix("uci-").and_then(|name| UCI_SETS.iter().find(|set| set.0 == name));
             let Some((set, particular)) = set else {
@@ -174,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_preset_is_a_valid_configuration() {
-        assert_eq!(names().len(), 10);
+        assert_eq!(names().len(), 12);
         for name in names() {
             preset(&name).unwrap().validate().unwrap();
         }

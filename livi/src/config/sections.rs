@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{Activation, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source};
+use super::choices::{
+    Activation, Architecture, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
+};
 use crate::entropy::Method;
 
 /// `[data]`: where rows come from and how they are divided.
@@ -13,10 +15,11 @@ use crate::entropy::Method;
 pub struct DataConfig {
     /// Kind of source. Default `toy`.
     pub source: Source,
-    /// `csv`: the file. `uci`: the set's folder or a folder of sets; without it `$LIVI_DATA_DIR/uci`.
+    /// `csv`: the file. `uci`: the set's folder or a folder of sets; without it `$LIVI_DATA_DIR/uci`. `images`: the set's folder; without it
+    /// `$LIVI_DATA_DIR/SET`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// `uci`: name of the set, for instance `concrete`. Not needed where `path` is the set's own folder.
+    /// `uci`, `images`: name of the set, for instance `concrete` or `mnist`. Not needed where `path` is the set's own folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
     /// `uci`: index of the train/test split, from 0. Default 0.
@@ -50,19 +53,40 @@ impl Default for DataConfig {
     }
 }
 
-/// `[network]`: the multilayer perceptron whose weights are inferred.
+/// `[network]`: the network whose weights are inferred.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// Widths of the hidden layers; empty for a linear model. Default `[50]`.
+    /// Architecture. Default `mlp`.
+    pub architecture: Architecture,
+    /// Shape of one input: empty for the data's own, flat; `[channels, rows, columns]` for architectures that take images. Default empty.
+    pub input: Vec<usize>,
+    /// Number of outputs (classes of a softmax likelihood); 0 for the data's own. Default 0.
+    pub outputs: usize,
+    /// `mlp`: widths of the hidden layers; empty for a linear model. Default `[50]`.
     pub hidden: Vec<usize>,
     /// Activation after each hidden layer. Default `relu`.
     pub activation: Activation,
+    /// `wide_resnet`: depth, 10, 16, 22, .. Default 16.
+    pub depth: usize,
+    /// `wide_resnet`: channels are 16, 32 and 64 times this. Default 4.
+    pub width: usize,
+    /// `layers`: the layers, one text each ([`crate::network::Layer::parse`]); the last must make as many outputs as there are.
+    pub layers: Vec<String>,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { hidden: vec![50], activation: Activation::Relu }
+        Self {
+            architecture: Architecture::Mlp,
+            input: Vec::new(),
+            outputs: 0,
+            hidden: vec![50],
+            activation: Activation::Relu,
+            depth: 16,
+            width: 4,
+            layers: Vec::new(),
+        }
     }
 }
 

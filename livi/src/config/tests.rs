@@ -246,7 +246,7 @@ fn csv_needs_a_path_and_a_target_and_other_sources_take_none() {
     assert_invalid(&["data.source=csv", "data.path=t.csv"], "data.target", "column name");
     assert_invalid(&["data.target=price"], "data.target", "source `csv` only");
     assert_invalid(&["data.source=uci"], "data.set", "name of a UCI set");
-    assert_invalid(&["data.set=concrete"], "data.set", "source `uci` only");
+    assert_invalid(&["data.set=concrete"], "data.set", "sources `uci` and `images` only");
 }
 
 #[test]

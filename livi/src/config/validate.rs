@@ -1,6 +1,6 @@
 //! Ranges of the settings and how they must agree with each other.
 
-use super::choices::{LikelihoodKind, ReportedPart, SamplerKind, Source};
+use super::choices::{Architecture, LikelihoodKind, ReportedPart, SamplerKind, Source};
 use super::{
     Config, DataConfig, EntropyConfig, FORMAT_VERSION, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
     SamplerConfig, TrainingConfig,
@@ -31,9 +31,15 @@ pub(super) fn validate(config: &Config) -> Result<()> {
         || format!("is {patience}, but `data.validation_fraction` is 0: there are no validation rows to watch"),
     )?;
     require(
-        config.likelihood.kind == LikelihoodKind::Gaussian || config.data.source == Source::Csv,
+        config.likelihood.kind == LikelihoodKind::Gaussian
+            || matches!(config.data.source, Source::Csv | Source::Images),
         "likelihood.kind",
         || format!("is `softmax`, but the targets of source `{}` are numbers, not classes", config.data.source),
+    )?;
+    require(
+        config.likelihood.kind == LikelihoodKind::Softmax || config.data.source != Source::Images,
+        "likelihood.kind",
+        || "is `gaussian`, but the targets of source `images` are classes, expected `softmax`".into(),
     )
 }
 
@@ -47,13 +53,18 @@ fn data(data: &DataConfig) -> Result<()> {
     let only = |given: bool, wanted: Source, key: &str| {
         require(!given || source == wanted, key, || format!("is for source `{wanted}` only, the source is `{source}`"))
     };
-    only(data.set.is_some(), Source::Uci, "data.set")?;
+    require(data.set.is_none() || matches!(source, Source::Uci | Source::Images), "data.set", || {
+        format!("is for sources `uci` and `images` only, the source is `{source}`")
+    })?;
     only(!data.target.is_empty(), Source::Csv, "data.target")?;
     require(data.path.is_none() || source != Source::Toy, "data.path", || "is not for source `toy`".into())?;
     match source {
         Source::Toy => Ok(()),
         Source::Uci => require(data.set.is_some() || data.path.is_some(), "data.set", || {
             "is not set, expected the name of a UCI set (or `data.path` with its folder)".into()
+        }),
+        Source::Images => require(data.set.is_some() || data.path.is_some(), "data.set", || {
+            "is not set, expected the name of an image set (or `data.path` with its folder)".into()
         }),
         Source::Csv => {
             require(data.path.is_some(), "data.path", || "is not set, expected a CSV file".into())?;
@@ -63,7 +74,25 @@ fn data(data: &DataConfig) -> Result<()> {
 }
 
 fn network(network: &NetworkConfig) -> Result<()> {
-    sizes("network.hidden", &network.hidden)
+    sizes("network.hidden", &network.hidden)?;
+    sizes("network.input", &network.input)?;
+    let architecture = network.architecture;
+    let images = matches!(architecture, Architecture::LeNet | Architecture::WideResNet);
+    let axes = network.input.len();
+    require(if images { axes == 3 } else { matches!(axes, 0 | 1 | 3) }, "network.input", || {
+        let expected = if images { "[channels, rows, columns]" } else { "[], [features] or [channels, rows, columns]" };
+        format!("is {:?}, architecture `{architecture}` expects {expected}", network.input)
+    })?;
+    require(
+        network.layers.is_empty() == (architecture != Architecture::Layers),
+        "network.layers",
+        || match architecture {
+            Architecture::Layers => {
+                "is empty, architecture `layers` expects at least one, such as \"linear 10\"".into()
+            }
+            _ => format!("is for architecture `layers` only, the architecture is `{architecture}`; set it to []"),
+        },
+    )
 }
 
 fn sampler(sampler: &SamplerConfig) -> Result<()> {

@@ -105,8 +105,8 @@ pub fn check(path: &Path) -> Result<Vec<DatasetSummary>> {
     let mut summaries: Vec<_> = uci::find_sets(path)?.iter().map(|folder| check_uci(folder)).collect();
     summaries.extend(find_csv_files(path)?.iter().map(|file| check_csv(file)));
     if summaries.is_empty() {
-        let problem = "holds no data set, expected a UCI folder (data.txt, index_features.txt, ...), a folder of \
-                       such folders, or a CSV file";
+        let problem = "holds no data set, expected images (idx, CIFAR or safetensors files), a UCI folder (data.txt, \
+                       index_features.txt, ...), a folder of such folders, or a CSV file";
         return Err(Error::Argument { name: path.display().to_string(), problem: problem.into() });
     }
     Ok(summaries)

@@ -3,7 +3,9 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::{Standardiser, Table, csv_table, toy, uci};
+use super::images::{Part, PixelScale, load_part};
+use super::table::split_rows;
+use super::{Standardiser, Table, csv_table, images, toy, uci};
 use crate::config::{DataConfig, ReportedPart, Source};
 use crate::{Error, Result};
 
@@ -55,6 +57,31 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
             let (training, test) = set.split(config.split)?;
             (format!("{}, split {}", set.name, config.split), training, Some(test), None)
         }
+        Source::Images => {
+            let folder = image_folder(config)?;
+            let training = load_part(&folder, Part::Training)?;
+            let test = load_part(&folder, Part::Test)?.with_classes(training.classes, training.class_names.clone())?;
+            if test.shape() != training.shape() {
+                let problem = format!("test images of {:?}, training images of {:?}", test.shape(), training.shape());
+                return Err(Error::Config { key: "data.path".into(), problem });
+            }
+            let name = config.set.clone().unwrap_or_else(|| folder.display().to_string());
+            let (rows, held) = match config.validation_fraction {
+                0.0 => ((0..training.count).collect(), None),
+                fraction => {
+                    let (kept, held) = split_rows(training.count, fraction, seed)?;
+                    (kept, Some(held))
+                }
+            };
+            let kept = training.select(&rows)?;
+            let standardiser = images::standardiser(&PixelScale::fit(&kept), training.height * training.width);
+            let validation = held.map(|held| training.select(&held)?.table()).transpose()?;
+            let test = match config.report_on {
+                ReportedPart::Test => Some(test.table()?),
+                ReportedPart::Validation => validation.clone(),
+            };
+            return Ok(Dataset { name, training: kept.table()?, validation, test, standardiser });
+        }
         Source::Csv => {
             let path = config.path.as_deref().ok_or_else(|| missing("data.path", "expected a CSV file"))?;
             let table = csv_table::read_table(path, &config.target)?;
@@ -92,6 +119,18 @@ pub(crate) fn uci_folder(config: &DataConfig) -> Result<PathBuf> {
             Some(root) => set_folder(&Path::new(&root).join("uci"), config.set.as_deref()),
             None => Err(missing("data.path", "expected the folder of the UCI sets, here or as $LIVI_DATA_DIR/uci")),
         },
+    }
+}
+
+/// The folder of the image set that the configuration names.
+fn image_folder(config: &DataConfig) -> Result<PathBuf> {
+    match (&config.path, &config.set, env::var_os("LIVI_DATA_DIR")) {
+        (Some(path), ..) => Ok(path.clone()),
+        (None, Some(set), Some(root)) => Ok(Path::new(&root).join(set)),
+        _ => Err(missing(
+            "data.path",
+            "expected the folder of the image set, here or as $LIVI_DATA_DIR/SET; `livi data fetch SET --to DIR` downloads one",
+        )),
     }
 }
 

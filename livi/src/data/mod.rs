@@ -1,11 +1,12 @@
-//! Regression data: tables, their sources, splits and standardisation.
+//! Data: tables for regression and images for classification, their sources, splits and standardisation.
 //!
-//! Everything is `f64` and row-major. A [`Table`] is checked when it is made (finite numbers, matching
+//! Tables are `f64` and row-major; images are in [`images`]. A [`Table`] is checked when it is made (finite numbers, matching
 //! shapes), so what follows need not check again. Statistics for standardisation come from training rows
 //! only ([`Standardiser::fit`]).
 
 pub mod check;
 pub mod csv_table;
+pub mod images;
 mod load;
 mod standardiser;
 mod table;

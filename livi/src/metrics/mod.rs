@@ -5,17 +5,23 @@
 
 pub mod calibration;
 pub mod classification;
+pub mod detection;
+pub mod log_probabilities;
 pub mod mixture;
 pub mod normal;
 pub mod ood;
 pub mod regression;
+pub mod temperature;
+pub mod uncertainty;
 
 use crate::{Error, Result};
 
 pub use calibration::CalibrationError;
 pub use classification::ClassPredictions;
+pub use detection::{Detection, DetectionScore};
 pub use mixture::PredictiveMixture;
 pub use regression::{MeanWithError, RegressionMetrics};
+pub use uncertainty::Uncertainty;
 
 fn argument(name: &str, problem: impl Into<String>) -> Error {
     Error::Argument { name: name.into(), problem: problem.into() }

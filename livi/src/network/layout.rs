@@ -16,6 +16,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Name of the layer that the tensor belongs to: its own up to the last dot.
+    pub fn layer(&self) -> &str {
+        self.name.rsplit_once('.').map_or(&self.name, |(layer, _)| layer)
+    }
+
     /// Whether the tensor is a bias: one number for each output.
     pub fn is_bias(&self) -> bool {
         self.shape.len() == 1

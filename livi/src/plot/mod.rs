@@ -2,6 +2,7 @@
 //!
 //! - [`predictive`]: predictive band over one input; predictions against observations for many inputs.
 //! - [`training_curves`]: the terms of the evidence lower bound over the steps.
+//! - [`reliability`]: accuracy against confidence; [`entropy_curves`]: predictive entropy in and out of distribution.
 //! - [`spectrum`]: singular values of the sampler's Jacobian with the entropy's bounds drawn in.
 //!
 //! Every function takes plain numbers and a stem: `plots/predictive` gives `plots/predictive.svg` and
@@ -10,15 +11,19 @@
 //! apart.
 
 mod axis;
+pub mod entropy_curves;
 mod panel;
 pub mod predictive;
+pub mod reliability;
 pub mod spectrum;
 mod surface;
 pub mod training_curves;
 
+pub use entropy_curves::{EntropyCurves, EntropySet, plot_entropy_curves};
 pub use predictive::{
     PredictedAgainstObserved, PredictiveBand, SampledFunction, plot_predicted_against_observed, plot_predictive_band,
 };
+pub use reliability::plot_reliability;
 pub use spectrum::{EntropyLevel, Spectrum, plot_spectrum};
 pub use surface::{PICTURE_HEIGHT, PICTURE_WIDTH};
 pub use training_curves::{TrainingCurves, plot_training_curves};

@@ -204,6 +204,76 @@ fn the_levels_of_the_bounds_enclose_that_of_the_exact_value() {
 }
 
 #[test]
+fn a_reliability_diagram_is_drawn_with_its_errors_and_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let stem = stem(&folder, "reliability");
+    let bins = (0..15)
+        .map(|bin| {
+            let confidence = (bin as f64 + 0.6) / 15.0;
+            let count = if bin < 2 { 0 } else { 40 + 25 * bin * bin };
+            crate::metrics::calibration::ReliabilityBin { count, confidence, accuracy: confidence.powf(1.4) }
+        })
+        .collect();
+    let error = crate::metrics::CalibrationError { expected: 0.0432, maximum: 0.1017, bins };
+    plot_reliability(&stem, "digits: <test> rows", &error).unwrap();
+    let total: usize = error.bins.iter().map(|bin| bin.count).sum();
+    let count = format!("{total} predictions");
+    let labels = [
+        "digits: &lt;test&gt; rows",
+        "accuracy",
+        "confidence",
+        "calibrated",
+        "gap to the mean confidence: 0.0432 expected, 0.1017 at most",
+        &count,
+    ];
+    assert_pictures(&stem, &labels);
+}
+
+fn entropy_curves() -> EntropyCurves {
+    let set = |label: &str, count: usize, scale: f64, power: f64| EntropySet {
+        label: label.into(),
+        entropies: (0..count).map(|i| scale * (0.5 + 0.5 * noise(i)).powf(power)).collect(),
+    };
+    EntropyCurves {
+        title: "Predictive entropy".into(),
+        classes: 10,
+        sets: vec![
+            set("digits", 10_000, 2.0, 6.0),
+            set("clothes", 10_000, 2.2, 1.0),
+            set("characters", 5000, 2.3, 0.6),
+        ],
+    }
+}
+
+#[test]
+fn entropy_curves_are_drawn_with_every_set_and_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let stem = stem(&folder, "entropy");
+    plot_entropy_curves(&stem, &entropy_curves()).unwrap();
+    let labels = [
+        "Predictive entropy",
+        "digits (10000 rows)",
+        "clothes (10000 rows)",
+        "characters (5000 rows)",
+        "cumulative",
+        "predictive entropy (nats)",
+    ];
+    assert_pictures(&stem, &labels);
+}
+
+#[test]
+fn an_entropy_that_so_many_classes_cannot_have_is_refused_by_row() {
+    let folder = tempfile::tempdir().unwrap();
+    for bad in [2.4, -0.1, f64::NAN] {
+        let mut curves = entropy_curves();
+        curves.sets[1].entropies[7] = bad;
+        let message = plot_entropy_curves(folder.path().join("wrong"), &curves).unwrap_err().to_string();
+        assert!(message.contains(&format!("clothes: row 7 is {bad}, expected 0 to 2.3026")), "{message}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_bitmap_shows_text_where_it_was_put_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let stem = folder.path().join("lettered");

@@ -3,8 +3,17 @@
 use super::support::livi;
 use std::path::Path;
 
-const COMMANDS: [&[&str]; 8] =
-    [&["train"], &["verify"], &["evaluate"], &["predict"], &["sample"], &["data"], &["data", "check"], &["info"]];
+const COMMANDS: [&[&str]; 9] = [
+    &["train"],
+    &["verify"],
+    &["evaluate"],
+    &["predict"],
+    &["sample"],
+    &["data"],
+    &["data", "fetch"],
+    &["data", "check"],
+    &["info"],
+];
 
 #[test]
 fn every_command_has_a_description_and_an_example() {

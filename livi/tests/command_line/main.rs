@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod help;
+mod image_sets;
 mod kill_and_resume;
 mod memory;
 mod mixtures;

@@ -4,6 +4,7 @@
 //! and allocates nothing. Work is cut by shape, never by the number of threads, so results are the same for any number.
 
 mod arrange;
+mod convolution;
 mod elementwise;
 mod factor;
 mod frame;
@@ -13,6 +14,7 @@ mod noise;
 mod product;
 mod scalar;
 mod small_factor;
+mod vector;
 mod view;
 
 use super::memory::Block;
@@ -79,6 +81,7 @@ fn compile(site: &Site<'_>, action: &Action) -> Result<Box<dyn Kernel>> {
     match action {
         Action::Loop(body) => elementwise::compile(site, body),
         Action::Product(product) => product::compile(site, product),
+        Action::Convolution(step) => convolution::compile(site, step),
         Action::Cholesky { a, factor } => factor::cholesky(site, a, factor),
         Action::SolveFactor { factor, b, out } => factor::solve(site, factor, b, out),
         Action::InverseFactor { factor, out } => factor::inverse(site, factor, out),

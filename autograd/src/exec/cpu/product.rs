@@ -4,7 +4,7 @@ use super::arrange::{fewer, has_rank_3, transposed};
 use super::elementwise::{Entry, LoopElement, LoopKernel, build};
 use super::frame::{Frame, Kernel, Nothing};
 use super::scalar::{Cast, Scalar};
-use super::small_factor::Vector;
+use super::vector::Vector;
 use super::view::{Site, Window};
 use crate::plan::step::{Epilogue, Product, View};
 use crate::{DType, Result};

@@ -5,6 +5,7 @@
 //! after another. Each element is summed in an order that does not depend on the width of registers.
 
 use super::scalar::Scalar;
+use super::vector::Vector;
 use pulp::{Simd, WithSimd};
 
 /// Rows of the largest matrix that is worth it: beyond, copies no longer fit second-level cache.
@@ -16,39 +17,6 @@ const ROWS: usize = 4;
 const WIDTH: usize = 2;
 /// Bytes of so many of the widest registers: what a row may be written beyond its end.
 const MARGIN: usize = WIDTH * 64;
-
-/// Types with vector registers.
-pub(crate) trait Vector: Scalar {
-    /// A register.
-    type Register<S: Simd>: Copy;
-    /// The value in all lanes.
-    fn splat<S: Simd>(simd: S, value: Self) -> Self::Register<S>;
-    /// c - a b with one rounding.
-    fn less_product<S: Simd>(
-        simd: S,
-        a: Self::Register<S>,
-        b: Self::Register<S>,
-        c: Self::Register<S>,
-    ) -> Self::Register<S>;
-}
-
-macro_rules! vector {
-    ($real:ident, $register:ident, $splat:ident, $less_product:ident) => {
-        impl Vector for $real {
-            type Register<S: Simd> = S::$register;
-            #[inline(always)]
-            fn splat<S: Simd>(simd: S, value: Self) -> S::$register {
-                simd.$splat(value)
-            }
-            #[inline(always)]
-            fn less_product<S: Simd>(simd: S, a: S::$register, b: S::$register, c: S::$register) -> S::$register {
-                simd.$less_product(a, b, c)
-            }
-        }
-    };
-}
-vector!(f32, f32s, splat_f32s, negate_mul_add_f32s);
-vector!(f64, f64s, splat_f64s, negate_mul_add_f64s);
 
 /// A square matrix in memory.
 #[derive(Clone, Copy)]

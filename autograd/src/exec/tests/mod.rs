@@ -1,5 +1,6 @@
 //! Steps run by the machine against plain loops written here.
 
+mod convolutions;
 mod factors;
 mod indices;
 mod loops;

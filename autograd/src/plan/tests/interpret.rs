@@ -2,7 +2,8 @@
 //!
 //! Elementwise loops must not care in which order their points run; reductions and products add in row-major order here.
 
-use super::naive::{Values, binary, cholesky, held, solve, unary};
+use super::naive::{Values, binary, cholesky, convolution, held, solve, unary};
+use crate::op::ConvPart;
 use crate::plan::Plan;
 use crate::plan::step::{Action, Instruction, Operand, Place, Reduction, View};
 use crate::plan::strided::row_major;
@@ -187,6 +188,16 @@ impl Memory<'_> {
                         }
                     }
                 }
+            }
+            Action::Convolution(c) => {
+                let views =
+                    [(ConvPart::Input, &c.images), (ConvPart::Filter, &c.filters), (ConvPart::Output, &c.results)];
+                let read: Vec<&View> = views.iter().filter(|v| v.0 != c.conv.part).map(|v| v.1).collect();
+                let (a, b) = (self.read(read[0]), self.read(read[1]));
+                let out = c.out();
+                let shapes = [read[0].shape.as_slice(), read[1].shape.as_slice()];
+                let values = convolution(c.conv, [&a, &b], shapes, &out.shape, out.dtype);
+                self.write(out, &values);
             }
             Action::Cholesky { a, factor } => {
                 let n = a.shape[1];

@@ -1,6 +1,6 @@
 //! The meaning of a tape, node by node, in plain loops over `f64`: the truth that plans are held to.
 
-use crate::op::{Binary, Unary};
+use crate::op::{Binary, Conv2d, ConvPart, Unary};
 use crate::plan::strided::row_major;
 use crate::{DType, Op, Tape, Var};
 use std::collections::HashMap;
@@ -93,6 +93,40 @@ fn digits(position: usize, shape: &[usize]) -> Vec<usize> {
 
 fn position(digits: &[usize], shape: &[usize]) -> usize {
     digits.iter().zip(row_major(shape)).map(|(d, s)| d * s).sum()
+}
+
+/// One part of convolutions from the other two, in the order images, filters, results; groups of 1 are shared.
+pub fn convolution(conv: Conv2d, values: [&[f64]; 2], shapes: [&[usize]; 2], to: &[usize], dtype: DType) -> Vec<f64> {
+    let part = match conv.part {
+        ConvPart::Input => 0,
+        ConvPart::Filter => 1,
+        ConvPart::Output => 2,
+    };
+    let mut all = shapes.to_vec();
+    all.insert(part, to);
+    let (images, filters, results) = (all[0], all[1], all[2]);
+    let space = [to[0], images[1], filters[1], images[2], filters[3], filters[4], results[3], results[4]];
+    let mut sums = vec![0.0; to.iter().product()];
+    for point in 0..space.iter().product() {
+        let at = digits(point, &space);
+        let row = (conv.stride[0] * at[6] + at[4]).checked_sub(conv.padding[0]).filter(|&row| row < images[3]);
+        let column = (conv.stride[1] * at[7] + at[5]).checked_sub(conv.padding[1]).filter(|&c| c < images[4]);
+        let (Some(row), Some(column)) = (row, column) else { continue };
+        let places = [
+            [at[0], at[1], at[3], row, column],
+            [at[0], at[2], at[3], at[4], at[5]],
+            [at[0], at[1], at[2], at[6], at[7]],
+        ];
+        let flat = |k: usize| {
+            let mut place = places[k];
+            place[0] = place[0].min(all[k][0] - 1);
+            position(&place, all[k])
+        };
+        let others: Vec<usize> = (0..3).filter(|k| *k != part).collect();
+        let product = values[0][flat(others[0])] * values[1][flat(others[1])];
+        sums[flat(part)] = held(dtype, sums[flat(part)] + product);
+    }
+    sums
 }
 
 /// Values of all nodes that the wanted ones need; `known` holds inputs and given values.
@@ -206,6 +240,7 @@ fn node(tape: &Tape, var: Var, values: &mut Values) {
                 })
             })
         }
+        Op::Conv2d(conv) => convolution(*conv, [x(0), x(1)], [shape_of(0), shape_of(1)], shape, node_.dtype),
         Op::Diag => {
             let n = shape[shape.len() - 1];
             each(&|p| x(0)[(p / n * n + p % n) * n + p % n])

@@ -1,15 +1,19 @@
 //! How good a posterior's predictions are on rows with known targets.
 
+mod classification;
+mod page;
+
+pub use classification::{ClassEvaluation, Classified, Foreign, TemperatureEvaluation, labels};
+pub use page::page;
+
+use crate::Result;
 use crate::config::LikelihoodKind;
 use crate::data::Table;
-use crate::metrics::calibration::DEFAULT_BINS;
-use crate::metrics::classification::{mean_probabilities, softmax};
+use crate::metrics::PredictiveMixture;
 use crate::metrics::regression::{coverage, rmse, sharpness};
-use crate::metrics::{ClassPredictions, PredictiveMixture};
 use crate::number::in_units;
 use crate::posterior::{Posterior, Predictions};
 use crate::predict::predict_in_parts;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -67,23 +71,6 @@ pub struct TargetEvaluation {
     pub rmse: f64,
 }
 
-/// Measures of classification.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClassEvaluation {
-    /// Rows evaluated.
-    pub rows: usize,
-    /// Weight samples in the mixture.
-    pub samples: usize,
-    /// Mean negative log-probability of the true class, in nats.
-    pub negative_log_likelihood: f64,
-    /// Part of the rows whose most probable class is true.
-    pub accuracy: f64,
-    /// Brier score, from 0 to 2.
-    pub brier: f64,
-    /// Expected calibration error over 15 bins.
-    pub expected_calibration_error: f64,
-}
-
 /// Evaluates weight samples (samples x m) of a posterior on a table in original units.
 ///
 /// # Errors
@@ -91,7 +78,10 @@ pub struct ClassEvaluation {
 pub fn evaluate(posterior: &Posterior, theta: &[f64], samples: usize, table: &Table) -> Result<Evaluation> {
     match posterior.model.likelihood {
         LikelihoodKind::Gaussian => regression(posterior, theta, samples, table).map(Evaluation::Gaussian),
-        LikelihoodKind::Softmax => classification(posterior, theta, samples, table).map(Evaluation::Softmax),
+        LikelihoodKind::Softmax => {
+            let classified = Classified::new(posterior, theta, samples, &table.x, table.rows)?;
+            classified.evaluate(&labels(table)?).map(Evaluation::Softmax)
+        }
     }
 }
 
@@ -134,36 +124,6 @@ fn regression(posterior: &Posterior, theta: &[f64], samples: usize, table: &Tabl
     })
 }
 
-fn classification(posterior: &Posterior, theta: &[f64], samples: usize, table: &Table) -> Result<ClassEvaluation> {
-    let labels: Vec<usize> = table
-        .y
-        .iter()
-        .enumerate()
-        .map(|(row, &label)| {
-            if label >= 0.0 && label.fract() == 0.0 && label < 65_536.0 {
-                return Ok(label as usize);
-            }
-            let problem = format!("row {row} has {label}, expected a class, a whole number from 0");
-            Err(Error::Argument { name: "labels".into(), problem })
-        })
-        .collect::<Result<_>>()?;
-    let (mut probabilities, mut classes) = (Vec::new(), 1);
-    predict_in_parts(posterior, theta, samples, &table.x, table.rows, |_, predictions| {
-        classes = predictions.columns;
-        probabilities.extend(mean_probabilities(&softmax(predictions.outputs, classes), samples, classes)?);
-        Ok(())
-    })?;
-    let predictions = ClassPredictions::new(&probabilities, classes, &labels)?;
-    Ok(ClassEvaluation {
-        rows: table.rows,
-        samples,
-        negative_log_likelihood: predictions.negative_log_likelihood(),
-        accuracy: predictions.accuracy(),
-        brier: predictions.brier_score(),
-        expected_calibration_error: predictions.calibration_error(DEFAULT_BINS)?.expected,
-    })
-}
-
 impl Evaluation {
     /// The two main numbers in a line.
     pub fn brief(&self) -> String {
@@ -195,12 +155,7 @@ impl Evaluation {
                 entries.push(length("noise std", found.mean_aleatoric_std));
                 entries
             }
-            Self::Softmax(found) => vec![
-                entry("negative log-likelihood", found.negative_log_likelihood),
-                entry("accuracy", found.accuracy),
-                entry("Brier score", found.brier),
-                entry("expected calibration error", found.expected_calibration_error),
-            ],
+            Self::Softmax(found) => found.entries(),
         }
     }
 

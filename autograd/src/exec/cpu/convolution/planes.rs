@@ -1,0 +1,83 @@
+//! Copies of channels with margins of zeros.
+
+use crate::exec::cpu::scalar::Scalar;
+
+/// How a channel is copied. Columns are sorted by their remainder modulo `phases`, the stride of the filters, so that neighbours of a result find
+/// what they need in neighbouring places.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planes {
+    /// Rows of the channel and of zeros above it.
+    source_rows: usize,
+    top: usize,
+    /// Columns of the channel and of zeros before it.
+    source_columns: usize,
+    left: usize,
+    /// Rows of the copy.
+    rows: usize,
+    phases: usize,
+    /// Elements from one phase of a row to the next.
+    phase: usize,
+}
+
+impl Planes {
+    /// Copies of `source` (rows, columns) to `size` (rows, columns), from `first` on, with columns sorted into phases.
+    pub(super) fn new(source: [usize; 2], first: [usize; 2], size: [usize; 2], phases: usize) -> Self {
+        Self {
+            source_rows: source[0],
+            top: first[0],
+            source_columns: source[1],
+            left: first[1],
+            rows: size[0],
+            phases,
+            phase: size[1].div_ceil(phases),
+        }
+    }
+
+    /// Elements from one row to the next.
+    pub(super) fn row(&self) -> usize {
+        self.phase * self.phases
+    }
+
+    /// Elements from one channel to the next.
+    pub(super) fn plane(&self) -> usize {
+        self.rows * self.row()
+    }
+
+    /// Where an element lies that belongs to row `row` and, at the stride's first step, to column `column`.
+    pub(super) fn at(&self, row: usize, column: usize) -> usize {
+        row * self.row() + column % self.phases * self.phase + column / self.phases
+    }
+
+    /// Copies one channel.
+    ///
+    /// # Safety
+    /// `source` shows the channel with these strides; `to` has room for `plane()` elements that belong to the caller.
+    pub(super) unsafe fn fill<T: Scalar>(&self, source: *const T, strides: [usize; 2], to: *mut T) {
+        let width = self.row();
+        // SAFETY: the caller's promise; only rows and columns of the channel are read.
+        unsafe {
+            for row in 0..self.rows {
+                let to = std::slice::from_raw_parts_mut(to.add(row * width), width);
+                if row < self.top || row >= self.top + self.source_rows {
+                    to.fill(T::ZERO);
+                    continue;
+                }
+                let from = source.add((row - self.top) * strides[0]);
+                if self.phases == 1 && strides[1] == 1 {
+                    let (before, rest) = to.split_at_mut(self.left.min(width));
+                    let (inside, after) = rest.split_at_mut(self.source_columns.min(rest.len()));
+                    before.fill(T::ZERO);
+                    inside.copy_from_slice(std::slice::from_raw_parts(from, inside.len()));
+                    after.fill(T::ZERO);
+                    continue;
+                }
+                for (phase, to) in to.chunks_exact_mut(self.phase).enumerate() {
+                    for (k, to) in to.iter_mut().enumerate() {
+                        let column = (k * self.phases + phase).wrapping_sub(self.left);
+                        *to = if column < self.source_columns { *from.add(column * strides[1]) } else { T::ZERO };
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Parts of convolutions against plain loops.
+
+use super::support::*;
+use crate::op::{Conv2d, ConvPart};
+use crate::plan::step::{Action, Convolution, View};
+use crate::{DType, Error};
+
+/// Groups, images, channels of images and results, size of images and filters, stride, padding.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    groups: usize,
+    images: usize,
+    channels: [usize; 2],
+    image: [usize; 2],
+    filter: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+}
+
+impl Sizes {
+    fn results(&self) -> [usize; 2] {
+        [0, 1].map(|k| (self.image[k] + 2 * self.padding[k] - self.filter[k]) / self.stride[k] + 1)
+    }
+
+    fn shapes(&self) -> [Vec<usize>; 3] {
+        let [c, o] = self.channels;
+        let lead = [[self.images, c], [o, c], [self.images, o]];
+        let last = [self.image, self.filter, self.results()];
+        [0, 1, 2].map(|k| [&[self.groups], &lead[k][..], &last[k][..]].concat())
+    }
+}
+
+/// A view of random numbers: contiguous, with rows and columns swapped in memory, or shared by all groups.
+fn operand(bench: &mut Bench, random: &mut Random, shape: &[usize], dtype: DType) -> (View, Vec<f64>) {
+    let count: usize = shape.iter().product();
+    let values = random.reals(count);
+    let buffer = bench.input(values.clone(), dtype);
+    let view = match random.below(3) {
+        0 => dense(buffer, shape, dtype),
+        1 => {
+            let stored: Vec<usize> = [&shape[..3], &[shape[4], shape[3]]].concat();
+            permuted(&dense(buffer, &stored, dtype), &[0, 1, 2, 4, 3])
+        }
+        _ => {
+            let mut view = dense(buffer, shape, dtype);
+            view.strides[0] = 0;
+            view
+        }
+    };
+    (view, values)
+}
+
+fn check(seed: u64, sizes: Sizes, part: ConvPart, dtype: DType) {
+    let mut random = Random::new(seed);
+    let mut bench = Bench::new();
+    let shapes = sizes.shapes();
+    let written = match part {
+        ConvPart::Input => 0,
+        ConvPart::Filter => 1,
+        ConvPart::Output => 2,
+    };
+    let mut views = Vec::new();
+    let mut values = Vec::new();
+    for (k, shape) in shapes.iter().enumerate() {
+        if k == written {
+            let out = bench.output(shape.iter().product(), dtype);
+            views.push(dense(out, shape, dtype));
+            values.push(vec![0.0; shape.iter().product()]);
+        } else {
+            let (view, own) = operand(&mut bench, &mut random, shape, dtype);
+            views.push(view);
+            values.push(own);
+        }
+    }
+    let others: Vec<usize> = (0..3).filter(|k| *k != written).collect();
+    let mut right = values[written].clone();
+    for at in points(&[shapes[2].as_slice(), &shapes[1][2..]].concat()) {
+        let (g, n, o, i, j, c, u, v) = (at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]);
+        let row = (sizes.stride[0] * i + u).wrapping_sub(sizes.padding[0]);
+        let column = (sizes.stride[1] * j + v).wrapping_sub(sizes.padding[1]);
+        if row < sizes.image[0] && column < sizes.image[1] {
+            let places = [vec![g, n, c, row, column], vec![g, o, c, u, v], vec![g, n, o, i, j]];
+            let read = |k: usize| values[k][place(&views[k], &places[k])];
+            right[place(&views[written], &places[written])] += read(others[0]) * read(others[1]);
+        }
+    }
+    let out = views[written].buffer;
+    let [images, filters, results] = <[View; 3]>::try_from(views).unwrap();
+    let conv = Conv2d { part, stride: sizes.stride, padding: sizes.padding };
+    bench.step(Action::Convolution(Convolution { conv, images, filters, results }));
+    let terms = match part {
+        ConvPart::Output => shapes[1][2..].iter().product::<usize>(),
+        ConvPart::Input => sizes.channels[1] * sizes.filter[0] * sizes.filter[1],
+        ConvPart::Filter => sizes.images * shapes[2][3] * shapes[2][4],
+    };
+    let tolerance = if dtype == DType::F32 { 2e-7 } else { 3e-16 } * (terms as f64 + 2.0);
+    assert_close(&bench.values(out), &right, tolerance, &format!("{part:?} of {sizes:?} {dtype}"));
+}
+
+const PARTS: [ConvPart; 3] = [ConvPart::Input, ConvPart::Filter, ConvPart::Output];
+
+#[test]
+fn random_shapes_agree_with_plain_loops() {
+    let mut random = Random::new(5);
+    for round in 0..150 {
+        let padding = [random.below(3), random.below(3)];
+        let image = [1 + random.below(20), 1 + random.below(20)];
+        let sizes = Sizes {
+            groups: 1 + random.below(3),
+            images: 1 + random.below(4),
+            channels: [1 + random.below(5), 1 + random.below(9)],
+            image,
+            filter: [0, 1].map(|k| 1 + random.below((image[k] + 2 * padding[k]).min(6))),
+            stride: [1 + random.below(3), 1 + random.below(3)],
+            padding,
+        };
+        for part in PARTS {
+            for dtype in [DType::F32, DType::F64] {
+                check(round, sizes, part, dtype);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_layers_of_networks_agree_with_plain_loops() {
+    let layer = |groups, images, channels, side, filter, stride, padding| Sizes {
+        groups,
+        images,
+        channels,
+        image: [side; 2],
+        filter: [filter; 2],
+        stride: [stride; 2],
+        padding: [padding; 2],
+    };
+    let layers = [
+        layer(3, 5, [1, 6], 28, 5, 1, 0),
+        layer(2, 9, [6, 16], 12, 5, 1, 0),
+        layer(1, 2, [64, 32], 16, 3, 1, 1),
+        layer(2, 2, [16, 24], 16, 3, 2, 1),
+        layer(1, 3, [20, 16], 8, 1, 2, 0),
+    ];
+    for (seed, sizes) in layers.into_iter().enumerate() {
+        for part in PARTS {
+            check(seed as u64, sizes, part, DType::F32);
+        }
+        check(seed as u64, sizes, ConvPart::Input, DType::F64);
+    }
+}
+
+#[test]
+fn a_result_on_top_of_an_operand_is_refused() {
+    let mut bench = Bench::new();
+    let images = bench.input(vec![1.0; 9], DType::F64);
+    let filters = bench.input(vec![1.0; 1], DType::F64);
+    let view = dense(images, &[1, 1, 1, 3, 3], DType::F64);
+    let conv = Conv2d { part: ConvPart::Output, stride: [1, 1], padding: [0, 0] };
+    let step = Convolution {
+        conv,
+        images: view.clone(),
+        filters: dense(filters, &[1, 1, 1, 1, 1], DType::F64),
+        results: view,
+    };
+    bench.step(Action::Convolution(step));
+    let error = bench.machine(1).unwrap_err();
+    assert!(matches!(&error, Error::Shape { problem, .. } if problem.contains("on top")), "{error}");
+}
