@@ -1,15 +1,16 @@
 //! Every entropy method against the exact value, at given latents of one sampler.
 
+mod exact;
 mod table;
 
 use crate::entropy::{
-    Constants, EntropyBracket, Estimate, Jacobian, JacobianMap, JacobianPrograms, Method, Settings, Spectrum,
-    check_sigma, combine, entropy_bracket, estimate, parameters, record_exact,
+    Constants, EntropyBracket, Estimate, FULL_DEPTH, Jacobian, JacobianMap, JacobianPrograms, Method, Settings,
+    announced_bytes, check_sigma, combine, entropy_bracket, estimate, parameters,
 };
 use crate::sampler::Sampler;
 use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared};
 use crate::{Error, Result};
-use autograd::{DType, Element, Machine, Plan, Request, Tape, Var};
+use autograd::{DType, Element, Machine, Tape, Var};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
@@ -58,6 +59,8 @@ pub struct MethodRow {
     pub products: u64,
     /// Wall-clock time for all latents, planning excluded.
     pub seconds: f64,
+    /// Bytes of the plans, of the matrices and of the Krylov spaces at their peak.
+    pub bytes: u64,
     /// Value less the exact one.
     #[serde(skip)]
     pub gap: f64,
@@ -86,10 +89,11 @@ pub struct Verification {
     /// One row a method; the first is the exact value.
     pub methods: Vec<MethodRow>,
     /// How far rounding may move a value: the exact value's change when each singular value grows by 32 units of roundoff (of the
-    /// methods' element type) of |J|_F and each eigenvalue of the Gram matrix by 16 d units of f64 of its largest.
+    /// methods' element type) of |J|_F and each eigenvalue of the Gram matrix by 16 d units of f64 of its largest; beyond
+    /// [`FULL_DEPTH`] latents, where the spectrum is not known, an upper bound of it.
     #[serde(skip)]
     pub rounding: f64,
-    /// Singular values of J at each latent, from the largest to the smallest, d of them.
+    /// Singular values of J at each latent, from the largest to the smallest, d of them; none beyond [`FULL_DEPTH`] latents.
     #[serde(skip)]
     pub singular_values: Vec<Vec<f64>>,
     /// Bracket of the true entropy of q, for small networks.
@@ -141,7 +145,8 @@ impl Verification {
 /// deterministic bounds beside them, and checks every claim.
 ///
 /// The exact value, always the first row, and the spectrum are computed in f64 whatever `dtype` the methods run in (from weights rounded to that
-/// type). For networks of at most 200 weights the true entropy of q is bracketed as well.
+/// type). Beyond [`FULL_DEPTH`] latents there is no spectrum, and the exact value comes from [`GramPrograms`](crate::entropy::GramPrograms): see
+/// [`verify_within`] for its memory and progress. For networks of at most 200 weights the true entropy of q is bracketed as well.
 ///
 /// # Errors
 /// [`Error::Argument`] for latents whose number is no positive multiple of d or that are not finite, weights that do not fit the sampler, a sigma that is not positive and
@@ -172,6 +177,25 @@ pub fn verify(
     dtype: DType,
     seed: u64,
 ) -> Result<Verification> {
+    verify_within(sampler, parameters, latents, sigma, methods, settings, dtype, seed, None, &mut |_| ())
+}
+
+/// [`verify`] within `memory` bytes (as much as it takes without a limit), telling `say` how far it is, a line at a time.
+///
+/// # Errors
+/// As [`verify`], and [`autograd::Error::Memory`] with the least that would do.
+pub fn verify_within(
+    sampler: &dyn Sampler,
+    parameters: &[Vec<f64>],
+    latents: &[f64],
+    sigma: f64,
+    methods: &[Method],
+    settings: &Settings,
+    dtype: DType,
+    seed: u64,
+    memory: Option<usize>,
+    say: &mut dyn FnMut(&str),
+) -> Result<Verification> {
     check_sigma(sigma)?;
     parameters::check(sampler, parameters)?;
     let (m, d) = (sampler.outputs(), sampler.latents());
@@ -185,24 +209,26 @@ pub fn verify(
     };
     let parameters: Vec<Vec<f64>> = parameters.iter().map(|p| round(p)).collect();
     let latents: Vec<f64> = round(latents);
-    let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed };
-    let constants = Constants::new(m, d, sigma);
-    let exact = task.exact()?;
-    let spectra = task.run::<f64, _>(&mut task.load::<f64>()?, |map, _| Spectrum::compute(map))?.0;
-    let (unit, rows) = match dtype {
-        DType::F32 => (f32::UNIT_ROUNDOFF, task.rows::<f32>(methods, constants)?),
-        DType::F64 => (f64::UNIT_ROUNDOFF, task.rows::<f64>(methods, constants)?),
+    let unit = match dtype {
+        DType::F32 => f32::UNIT_ROUNDOFF,
+        DType::F64 => f64::UNIT_ROUNDOFF,
         DType::U32 => {
             let problem = "is u32, expected f32 or f64".into();
             return Err(Error::Argument { name: "dtype".into(), problem });
         }
     };
-    let singular_values: Vec<Vec<f64>> = spectra.into_iter().map(|spectrum| spectrum.values).collect();
-    let count = singular_values.len() as f64;
-    let rounding = singular_values.iter().map(|s| rounding(s, sigma, unit)).sum::<f64>() / count;
-    let reference = exact.value + constants.total();
-    let mut all = vec![MethodRow { value: reference, ..exact }];
-    all.extend(rows);
+    let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed, memory };
+    let constants = Constants::new(m, d, sigma);
+    let exact::Exact { row, rounding, singular_values, frobenius } = match d <= FULL_DEPTH {
+        true => task.recorded(unit)?,
+        false => task.accumulated(unit, say)?,
+    };
+    let reference = row.value + constants.total();
+    let mut all = vec![MethodRow { value: reference, ..row }];
+    all.extend(match dtype {
+        DType::F32 => task.rows::<f32>(methods, constants, frobenius, say)?,
+        _ => task.rows::<f64>(methods, constants, frobenius, say)?,
+    });
     for row in &mut all {
         row.gap = row.value - reference;
         row.holds = holds(row, reference, rounding);
@@ -232,23 +258,28 @@ fn holds(row: &MethodRow, exact: f64, rounding: f64) -> bool {
     }
 }
 
-/// See [`Verification::rounding`].
-fn rounding(singular_values: &[f64], sigma: f64, unit: f64) -> f64 {
-    let frobenius = singular_values.iter().map(|s| s * s).sum::<f64>().sqrt();
-    let largest = singular_values.first().copied().unwrap_or(0.0);
-    let step = 32.0 * unit * frobenius;
-    let gram = 16.0 * singular_values.len() as f64 * f64::UNIT_ROUNDOFF * (largest * largest + sigma * sigma);
-    let change = |&s: &f64| {
-        let a = s * s + sigma * sigma;
-        0.5 * ((step * (2.0 * s + step) + gram) / a).ln_1p()
-    };
-    singular_values.iter().map(change).sum()
-}
-
 /// A machine with the programs of a Jacobian.
 struct Loaded {
     machine: Machine,
     jacobian: Jacobian,
+    /// Bytes of the plans.
+    bytes: usize,
+    /// Bytes of one number.
+    number: usize,
+}
+
+impl Loaded {
+    /// Bytes of the plans and of Krylov spaces of so many start vectors.
+    fn with_krylov(&self, count: usize, steps: usize) -> u64 {
+        let (rows, cols) = (self.jacobian.rows(), self.jacobian.cols());
+        let steps = steps.min(rows).min(cols);
+        (self.bytes + krylov_bytes(rows, cols, count, steps, self.number)) as u64
+    }
+}
+
+/// Bytes of Krylov spaces: vectors of both sides.
+fn krylov_bytes(rows: usize, cols: usize, count: usize, steps: usize, number: usize) -> usize {
+    count * (steps * rows + (steps + 1).min(cols) * cols) * number
 }
 
 /// What all methods are asked about.
@@ -259,50 +290,17 @@ struct Task<'a> {
     sigma: f64,
     settings: &'a Settings,
     seed: u64,
+    memory: Option<usize>,
 }
 
 impl Task<'_> {
-    /// The exact row, its constants still missing.
-    fn exact(&self) -> Result<MethodRow> {
-        let d = self.sampler.latents();
-        let mut tape = Tape::new();
-        let vars = parameters::declare(&mut tape, self.sampler, DType::F64);
-        let latent = tape.named_input("latent", &[1, d], DType::F64);
-        let recorded = self.sampler.record(&mut tape, &vars, latent)?;
-        let value = record_exact(&mut tape, &recorded, self.sigma)?.half_log_det;
-        let plan = Plan::new(&tape, &Request::outputs(&[value]))?;
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
-        let plan = machine.load(plan)?;
-        parameters::write(&mut machine, &vars, self.parameters)?;
-        let begin = Instant::now();
-        let mut total = 0.0;
-        for z in self.latents.chunks_exact(d) {
-            parameters::write(&mut machine, &[latent], &[z.to_vec()])?;
-            machine.run(plan)?;
-            total += machine.read::<f64>(value)?[0];
-        }
-        Ok(MethodRow {
-            method: Method::Exact.name(),
-            value: total / (self.latents.len() / d) as f64,
-            lower: None,
-            upper: None,
-            standard_error: 0.0,
-            residual: None,
-            products: self.latents.len() as u64,
-            seconds: begin.elapsed().as_secs_f64(),
-            gap: 0.0,
-            side: Side::Exact,
-            holds: true,
-        })
-    }
-
     /// One answer for each latent, and the seconds they took. Random vectors come from the seed alone, whatever was asked before.
     fn run<T: Real + Element, A>(
         &self,
         jacobian: &mut Loaded,
         mut ask: impl FnMut(&mut JacobianMap<'_, T>, &mut StdRng) -> Result<A>,
     ) -> Result<(Vec<A>, f64)> {
-        let Loaded { machine, jacobian } = jacobian;
+        let Loaded { machine, jacobian, .. } = jacobian;
         let mut generator = StdRng::seed_from_u64(self.seed);
         let begin = Instant::now();
         let mut answers = Vec::new();
@@ -313,43 +311,78 @@ impl Task<'_> {
         Ok((answers, begin.elapsed().as_secs_f64()))
     }
 
-    /// The Jacobian's programs on a machine that holds the weights.
-    fn load<T: Element>(&self) -> Result<Loaded> {
+    /// The Jacobian's programs on a machine that holds the weights, for as many probes at once as the memory allows.
+    fn load<T: Real + Element>(&self) -> Result<Loaded> {
         let mut tape = Tape::new();
         let vars: Vec<Var> = parameters::declare(&mut tape, self.sampler, T::DTYPE);
-        let block = self.settings.probes.clamp(1, 32).min(self.sampler.latents());
-        let programs = JacobianPrograms::record(&mut tape, self.sampler, &vars, T::DTYPE, block)?;
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
-        let jacobian = programs.load(&mut machine)?;
-        parameters::write(&mut machine, &vars, self.parameters)?;
-        jacobian.fold(&mut machine)?;
-        Ok(Loaded { machine, jacobian })
+        let limit = self.memory.unwrap_or(usize::MAX);
+        let mut block = self.settings.probes.clamp(1, 32).min(self.sampler.latents());
+        loop {
+            let programs = JacobianPrograms::record(&mut tape, self.sampler, &vars, T::DTYPE, block)?;
+            let bytes = announced_bytes(&programs.plans().collect::<Vec<_>>());
+            let (rows, cols) = (programs.rows(), self.sampler.latents());
+            let steps = self.settings.steps.min(rows).min(cols);
+            let needed = bytes + krylov_bytes(rows, cols, block, steps, size_of::<T>());
+            if needed > limit && block > 1 {
+                block /= 2;
+                continue;
+            }
+            if needed > limit {
+                let advice = "allow that much, or take fewer steps";
+                return Err(autograd::Error::Memory { needed, limit, advice }.into());
+            }
+            let mut machine = Machine::cpu(rayon::current_num_threads())?;
+            let jacobian = programs.load(&mut machine)?;
+            parameters::write(&mut machine, &vars, self.parameters)?;
+            jacobian.fold(&mut machine)?;
+            return Ok(Loaded { machine, jacobian, bytes, number: size_of::<T>() });
+        }
     }
 
-    /// Rows of the methods but the exact one, and of the deterministic bounds.
-    fn rows<T: Real + Element>(&self, methods: &[Method], constants: Constants) -> Result<Vec<MethodRow>> {
+    /// Rows of the methods but the exact one, and of the deterministic bounds. `squares` are squared Frobenius norms at the latents, if known.
+    fn rows<T: Real + Element>(
+        &self,
+        methods: &[Method],
+        constants: Constants,
+        squares: Option<Vec<f64>>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<MethodRow>> {
         let settings = Settings { directions: false, ..*self.settings };
         let sigma = self.sigma;
         let mut loaded = self.load::<T>()?;
+        let block = loaded.jacobian.map::<T>(&mut loaded.machine).block();
+        let large = loaded.jacobian.cols() > FULL_DEPTH;
         let mut rows = Vec::new();
         for &method in methods.iter().filter(|&&method| method != Method::Exact) {
-            let side = match method {
-                Method::Exact => Side::Exact,
-                Method::Smallest => Side::Lower,
-                Method::Largest => Side::Upper,
-                Method::Slq => Side::Bracket,
-                Method::Paper => Side::None,
+            let (side, spaces) = match method {
+                Method::Exact => (Side::Exact, 0),
+                Method::Smallest => (Side::Lower, usize::from(large)),
+                Method::Largest => (Side::Upper, usize::from(large)),
+                Method::Slq => (Side::Bracket, block),
+                Method::Paper => (Side::None, 0),
             };
+            say(method.name());
             let (estimates, seconds) =
                 self.run::<T, _>(&mut loaded, |map, generator| estimate(method, map, sigma, &settings, generator))?;
-            rows.push(row(method.name(), side, method, constants, &estimates, seconds)?);
+            let bytes = loaded.with_krylov(spaces, settings.steps);
+            rows.push(row(method.name(), side, method, constants, &estimates, seconds, bytes)?);
         }
         let steps = settings.steps;
+        say("interlacing");
         let (estimates, seconds) =
             self.run::<T, _>(&mut loaded, |map, generator| interlacing(map, sigma, steps, generator))?;
-        rows.push(row("interlacing", Side::Lower, Method::Smallest, constants, &estimates, seconds)?);
-        let (estimates, seconds) = self.run::<T, _>(&mut loaded, |map, _| frobenius(map, sigma))?;
-        rows.push(row("frobenius", Side::Upper, Method::Largest, constants, &estimates, seconds)?);
+        let bytes = loaded.with_krylov(1, steps);
+        rows.push(row("interlacing", Side::Lower, Method::Smallest, constants, &estimates, seconds, bytes)?);
+        let (estimates, seconds) = match squares {
+            Some(squares) => {
+                let d = loaded.jacobian.cols();
+                let found = squares.into_iter().map(|squares| bounded_above(squares, d, sigma)).collect::<Result<_>>();
+                (found?, 0.0)
+            }
+            None => self.run::<T, _>(&mut loaded, |map, _| frobenius(map, sigma))?,
+        };
+        let bytes = loaded.with_krylov(0, 1);
+        rows.push(row("frobenius", Side::Upper, Method::Largest, constants, &estimates, seconds, bytes)?);
         Ok(rows)
     }
 }
@@ -361,6 +394,7 @@ fn row(
     constants: Constants,
     estimates: &[Estimate],
     seconds: f64,
+    bytes: u64,
 ) -> Result<MethodRow> {
     let report = combine(method, constants, estimates)?;
     Ok(MethodRow {
@@ -372,6 +406,7 @@ fn row(
         residual: report.residual,
         products: report.products,
         seconds,
+        bytes,
         gap: 0.0,
         side,
         holds: true,
@@ -400,9 +435,14 @@ fn frobenius<T: Real + Element>(map: &mut JacobianMap<'_, T>, sigma: f64) -> Res
     let before = map.products();
     let block = map.block();
     let squared = frobenius_squared(map, block)?;
-    let value = bounds::upper_from_frobenius(squared, map.cols(), sigma)?;
     let products = map.products() - before;
-    Ok(Estimate { upper: Some(value), products, ..bound(value) })
+    Ok(Estimate { products, ..bounded_above(squared, map.cols(), sigma)? })
+}
+
+/// The upper bound from a known squared Frobenius norm.
+fn bounded_above(squared: f64, d: usize, sigma: f64) -> Result<Estimate> {
+    let value = bounds::upper_from_frobenius(squared, d, sigma)?;
+    Ok(Estimate { upper: Some(value), ..bound(value) })
 }
 
 fn bound(half_log_det: f64) -> Estimate {

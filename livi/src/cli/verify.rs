@@ -1,16 +1,19 @@
 //! `livi verify`.
 
 use super::changes::{Changes, configuration};
+use super::memory::parse_bytes;
 use super::output::{emit, emit_json};
+use super::progress::say;
 use crate::config::Config;
 use crate::data;
-use crate::entropy::{Method, Settings};
+use crate::entropy::{FULL_DEPTH, Method, Settings, Target};
 use crate::model::Model;
 use crate::pictures::standard_normal_latents;
 use crate::posterior::Posterior;
 use crate::run_folder::RunFolder;
+use crate::sampler::{Sampler, initial_parameters, published};
 use crate::train::{Saved, dtype_of, outputs};
-use crate::verify::{Verification, verify};
+use crate::verify::{Verification, verify_within};
 use crate::{Error, Result};
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -22,7 +25,7 @@ use std::path::Path;
 /// lies above the exact value, an upper bound below it, or a bracket misses it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify runs/uci-energy-1 --component 3\n  livi verify toy --methods exact,slq --latents 4 --json"
+    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify runs/uci-energy-1 --component 3\n  livi verify toy --methods exact,slq --latents 4 --json\n  livi verify --published mnist-lenet --memory 2G"
 )]
 pub(super) struct VerifyArgs {
     /// Preset, configuration file or run folder
@@ -46,6 +49,18 @@ pub(super) struct VerifyArgs {
     /// Steps of each Krylov space
     #[arg(long, default_value_t = at_least(Settings::default().steps))]
     steps: NonZeroUsize,
+    /// Nats of standard error and half bracket at which slq stops taking probes
+    #[arg(long, value_parser = sigma)]
+    target: Option<f64>,
+    /// Most singular values that slq takes out by name
+    #[arg(long, default_value = "0")]
+    deflate: usize,
+    /// Most memory, for instance 4G; what does not fit is refused with the least that would do
+    #[arg(long, value_parser = parse_bytes)]
+    memory: Option<usize>,
+    /// Freshly initialised sampler of a published experiment instead of a source
+    #[arg(long, value_parser = published::NAMES, conflicts_with = "source")]
+    published: Option<String>,
     /// Print one JSON object (one a line for several sigmas)
     #[arg(long)]
     json: bool,
@@ -55,18 +70,35 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let config = configuration(&args.source, &args.changes)?.config;
-    let (model, parameters) = model(args, &config)?;
-    let (parameters, log_scale) = model.tensors(&parameters);
-    let sampler = &*model.sampler;
+    let Subject { sampler, parameters, log_scale, sigma } = subject(args, &config)?;
     let methods = if args.methods.is_empty() { Method::ALL.to_vec() } else { args.methods.clone() };
-    let sigmas = if args.sigma.is_empty() { vec![model.sigma] } else { args.sigma.clone() };
-    let latents = standard_normal_latents(sampler, args.latents.get(), config.seed);
+    let sigmas = if args.sigma.is_empty() { vec![sigma] } else { args.sigma.clone() };
+    let latents = standard_normal_latents(&*sampler, args.latents.get(), config.seed);
+    let (probes, steps, deflate) = (args.probes.get(), args.steps.get(), args.deflate);
+    let target = args.target.map(Target::Nats);
+    let settings = Settings { probes, steps, deflate, target, directions: false, ..Settings::default() };
+    let (dtype, seed, memory) = (dtype_of(config.dtype), config.seed, args.memory);
+    // Small samplers are done before one could read what is being done.
+    let large = sampler.latents() > FULL_DEPTH;
+    let mut progress = |line: &str| {
+        if large {
+            say(line);
+        }
+    };
     let mut violations = Vec::new();
     for sigma in sigmas {
-        let (probes, steps) = (args.probes.get(), args.steps.get());
-        let settings = Settings { probes, steps, directions: false, ..Settings::default() };
-        let dtype = dtype_of(config.dtype);
-        let found = verify(sampler, &parameters, &latents, sigma, &methods, &settings, dtype, config.seed)?;
+        let found = verify_within(
+            &*sampler,
+            &parameters,
+            &latents,
+            sigma,
+            &methods,
+            &settings,
+            dtype,
+            seed,
+            memory,
+            &mut progress,
+        )?;
         let found = found.scaled(log_scale.iter().sum());
         violations.extend(found.violations().into_iter().map(|text| format!("sigma {sigma}: {text}")));
         show(&found, args)?;
@@ -75,6 +107,25 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         return Ok(());
     }
     Err(Error::Numerical { method: "verify", problem: violations.join("; ") })
+}
+
+/// What is verified.
+struct Subject {
+    sampler: Box<dyn Sampler>,
+    parameters: Vec<Vec<f64>>,
+    log_scale: Vec<f64>,
+    sigma: f64,
+}
+
+fn subject(args: &VerifyArgs, config: &Config) -> Result<Subject> {
+    if let Some(name) = &args.published {
+        let sampler = published::by_name(name)?;
+        let parameters = initial_parameters(&*sampler, config.seed);
+        return Ok(Subject { sampler, parameters, log_scale: Vec::new(), sigma: published::SIGMA });
+    }
+    let (model, parameters) = model(args, config)?;
+    let (parameters, log_scale) = model.tensors(&parameters);
+    Ok(Subject { sampler: model.sampler, parameters, log_scale, sigma: model.sigma })
 }
 
 fn show(found: &Verification, args: &VerifyArgs) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The matrix-free entropies inside training: one estimate a latent, and the vectors that carry its gradient into the training plan.
 
-use super::{Jacobian, JacobianPrograms, Method, Settings, estimate};
+use super::{Jacobian, JacobianPrograms, Method, Settings, estimates, takes_several};
 use crate::Result;
 use crate::sampler::Sampler;
 use autograd::{DType, Machine, Tape, Var};
@@ -29,8 +29,8 @@ pub struct Directions {
 }
 
 impl Directions {
-    /// Records the programs on the training tape and loads them on its machine. `parameters` must be outputs of a plan that runs before
-    /// [`Directions::compute`].
+    /// Records the programs for `samples` latents on the training tape and loads them on its machine. `parameters` must be outputs of a plan that
+    /// runs before [`Directions::compute`].
     ///
     /// # Errors
     /// Those of recording, planning and loading.
@@ -41,11 +41,13 @@ impl Directions {
         parameters: &[Var],
         method: Method,
         settings: Settings,
+        samples: usize,
     ) -> Result<Self> {
         let dtype = tape.dtype(parameters[0]);
         let count = if method == Method::Slq { settings.probes } else { 1 };
-        let jacobian = JacobianPrograms::record(tape, sampler, parameters, dtype, count)?.load(machine)?;
-        Ok(Self { jacobian, method, settings, dtype, count })
+        let together = if takes_several(method, sampler.latents()) { samples } else { 1 };
+        let programs = JacobianPrograms::record_samples(tape, sampler, parameters, dtype, together, count)?;
+        Ok(Self { jacobian: programs.load(machine)?, method, settings, dtype, count })
     }
 
     /// Estimates at each of the latents (S, d) with the parameters' present values. Random vectors come from `seed` alone.
@@ -53,29 +55,32 @@ impl Directions {
     /// # Errors
     /// Those of the estimate.
     pub fn compute(&self, machine: &mut Machine, latents: &[f64], sigma: f64, seed: u64) -> Result<Found> {
-        let (d, m) = (self.jacobian.cols(), self.jacobian.outputs());
+        let (d, m, together) = (self.jacobian.cols(), self.jacobian.outputs(), self.jacobian.samples());
         let samples = latents.len() / d;
         let mut found =
             Found { half_log_det: 0.0, u: vec![0.0; self.count * samples * m], v: vec![0.0; self.count * samples * d] };
         let mut generator = StdRng::seed_from_u64(seed);
         self.jacobian.fold(machine)?;
-        for (s, latent) in latents.chunks_exact(d).enumerate() {
-            self.jacobian.linearise(machine, latent)?;
-            let estimate = match self.dtype {
+        for (first, latents) in latents.chunks(together * d).enumerate() {
+            self.jacobian.linearise(machine, latents)?;
+            let estimates = match self.dtype {
                 DType::F64 => {
                     let mut map = self.jacobian.map::<f64>(machine);
-                    estimate(self.method, &mut map, sigma, &self.settings, &mut generator)?
+                    estimates(self.method, &mut map, sigma, &self.settings, &mut generator)?
                 }
                 _ => {
                     let mut map = self.jacobian.map::<f32>(machine);
-                    estimate(self.method, &mut map, sigma, &self.settings, &mut generator)?
+                    estimates(self.method, &mut map, sigma, &self.settings, &mut generator)?
                 }
             };
-            found.half_log_det += estimate.half_log_det / samples as f64;
-            for (k, direction) in estimate.directions.iter().enumerate() {
-                let at = k * samples + s;
-                found.u[at * m..(at + 1) * m].copy_from_slice(&direction.u);
-                found.v[at * d..(at + 1) * d].copy_from_slice(&direction.v);
+            for (own, estimate) in estimates.iter().enumerate() {
+                let s = first * together + own;
+                found.half_log_det += estimate.half_log_det / samples as f64;
+                for (k, direction) in estimate.directions.iter().enumerate() {
+                    let at = k * samples + s;
+                    found.u[at * m..(at + 1) * m].copy_from_slice(&direction.u);
+                    found.v[at * d..(at + 1) * d].copy_from_slice(&direction.v);
+                }
             }
         }
         Ok(found)

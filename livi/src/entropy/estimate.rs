@@ -23,12 +23,36 @@ pub struct Settings {
     pub tolerance: f64,
     /// Whether to compute the directions of the gradient, at the price of one more product each.
     pub directions: bool,
+    /// Accuracy at which `slq` stops taking probes, before all are used: standard error and half of the bracket together.
+    pub target: Option<Target>,
+    /// Most singular values that `slq` takes out by name where a Krylov space of `steps` steps finds them ([`dominant_spaces`]
+    /// (crate::spectral::dominant_spaces)); for values only, none where directions are asked for.
+    pub deflate: usize,
+}
+
+/// How accurate an estimate has to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// In nats.
+    Nats(f64),
+    /// Relative to the value of 1/2 log det(J^T J + sigma^2 I_d).
+    Relative(f64),
+}
+
+impl Target {
+    /// The target in nats for a value.
+    pub(super) fn nats(self, value: f64) -> f64 {
+        match self {
+            Self::Nats(nats) => nats,
+            Self::Relative(fraction) => fraction * value.abs(),
+        }
+    }
 }
 
 impl Default for Settings {
-    /// Ten probes of 40 steps, 200 further iterations, tolerance 1e-6, with directions.
+    /// Ten probes of 40 steps, 200 further iterations, tolerance 1e-6, with directions; no target, nothing deflated.
     fn default() -> Self {
-        Self { probes: 10, steps: 40, iterations: 200, tolerance: 1e-6, directions: true }
+        Self { probes: 10, steps: 40, iterations: 200, tolerance: 1e-6, directions: true, target: None, deflate: 0 }
     }
 }
 
@@ -40,6 +64,11 @@ impl Settings {
             Self { steps: 0, .. } => refuse("steps", "is 0, expected at least 1".into()),
             Self { tolerance, .. } if !(*tolerance > 0.0 && tolerance.is_finite()) => {
                 refuse("tolerance", format!("is {tolerance}, expected a positive finite number"))
+            }
+            Self { target: Some(Target::Nats(target) | Target::Relative(target)), .. }
+                if !(*target > 0.0 && target.is_finite()) =>
+            {
+                refuse("target", format!("is {target}, expected a positive finite number"))
             }
             _ => Ok(()),
         }
@@ -97,18 +126,53 @@ pub fn estimate<T: Real + Element>(
     settings: &Settings,
     generator: &mut StdRng,
 ) -> Result<Estimate> {
+    if map.samples() != 1 {
+        let problem = format!("is for {} latents, expected one; `estimates` takes several", map.samples());
+        return Err(Error::Argument { name: "map".into(), problem });
+    }
+    Ok(estimates(method, map, sigma, settings, generator)?.remove(0))
+}
+
+/// Whether [`estimates`] takes several latents in a sampler of d latent dimensions.
+pub fn takes_several(method: Method, d: usize) -> bool {
+    match method {
+        Method::Slq => true,
+        Method::Smallest | Method::Largest => d > super::FULL_DEPTH,
+        Method::Exact | Method::Paper => false,
+    }
+}
+
+/// [`estimate`] at all latents that the map is linearised at, one after another in the answer; products are made for all of them together.
+///
+/// Random vectors are those that `estimate` would draw at one latent after another.
+///
+/// # Errors
+/// As [`estimate`], and [`Error::Argument`] for several latents where [`takes_several`] says no.
+pub fn estimates<T: Real + Element>(
+    method: Method,
+    map: &mut JacobianMap<'_, T>,
+    sigma: f64,
+    settings: &Settings,
+    generator: &mut StdRng,
+) -> Result<Vec<Estimate>> {
     settings.check()?;
     check_sigma(sigma)?;
+    let samples = map.samples();
+    if samples != 1 && !takes_several(method, crate::spectral::LinearMap::cols(map)) {
+        let problem = format!("is for {samples} latents, the method {} takes one at a time", method.name());
+        return Err(Error::Argument { name: "map".into(), problem });
+    }
     let before = map.products();
-    let mut estimate = match method {
-        Method::Exact => spectrum::exact(map, sigma, settings)?,
-        Method::Smallest => smallest::estimate(map, sigma, settings, generator)?,
-        Method::Largest => largest::estimate(map, sigma, settings, generator)?,
-        Method::Slq => slq::estimate(map, sigma, settings, generator)?,
-        Method::Paper => paper::estimate(map, sigma, settings, generator)?,
+    let mut estimates = match method {
+        Method::Exact => vec![spectrum::exact(map, sigma, settings)?],
+        Method::Smallest => smallest::estimates(map, sigma, settings, generator)?,
+        Method::Largest => largest::estimates(map, sigma, settings, generator)?,
+        Method::Slq => slq::estimates(map, sigma, settings, generator)?,
+        Method::Paper => vec![paper::estimate(map, sigma, settings, generator)?],
     };
-    estimate.products = map.products() - before;
-    Ok(estimate)
+    let products = (map.products() - before) / samples as u64;
+    estimates.iter_mut().for_each(|estimate| estimate.products = products);
+    Ok(estimates)
 }
 
 /// Refuses a sigma that is not positive and finite.

@@ -5,7 +5,7 @@
 
 use super::tangents::hidden_tangents;
 use crate::Result;
-use crate::sampler::{LastLayer, Piece, Recorded, two_sided};
+use crate::sampler::{LastLayer, LastWeight, Piece, Recorded, two_sided};
 use autograd::{Tape, Var};
 
 /// Recorded values of the exact entropy.
@@ -100,7 +100,7 @@ fn jacobian_rows(tape: &mut Tape, piece: &Piece, tangent: Var) -> Result<Var> {
             let transposed = tape.transpose(weight)?;
             tape.matmul(tangent, transposed)?
         }
-        LastLayer::TwoSided { left, right } => two_sided(tape, left, tangent, right)?,
+        LastLayer::TwoSided { left, right } => two_sided(tape, left.value, tangent, right.value)?,
     };
     by_sample(tape, product)
 }
@@ -139,7 +139,7 @@ impl Factor {
                 let (left, right) = (by_sample(tape, tangent)?, by_sample(tape, product)?);
                 Ok(Self { left, right, fold: Fold::Dense { weight } })
             }
-            LastLayer::TwoSided { left, right }
+            LastLayer::TwoSided { left: LastWeight { value: left, .. }, right: LastWeight { value: right, .. } }
                 if tape.shape(left)[0] * tape.shape(right)[1] > tape.shape(left)[1] * tape.shape(right)[0] =>
             {
                 let left_transposed = tape.transpose(left)?;

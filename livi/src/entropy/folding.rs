@@ -1,7 +1,7 @@
 //! Small factors in the place of a sampler's last layers.
 
 use crate::Result;
-use crate::sampler::{LastLayer, Piece, two_sided};
+use crate::sampler::{LastLayer, LastWeight, Piece, two_sided};
 use autograd::{Machine, Tape, Var};
 use faer::{Mat, MatRef};
 
@@ -10,8 +10,11 @@ use faer::{Mat, MatRef};
 pub(super) struct Factor {
     /// Where the factor goes, shape (n, n).
     input: Var,
-    /// The weight, shape (rows, columns).
-    weight: Var,
+    /// The weight's parameter, with `parameter_columns` columns.
+    parameter: Var,
+    parameter_columns: usize,
+    /// The part of it that is folded: `rows` rows from this one on, the first `columns` columns.
+    first_row: usize,
     rows: usize,
     columns: usize,
     side: Side,
@@ -29,21 +32,35 @@ enum Side {
 }
 
 impl Factor {
-    fn record(tape: &mut Tape, weight: Var, side: Side) -> Self {
-        let (rows, columns) = (tape.shape(weight)[0], tape.shape(weight)[1]);
+    fn record(tape: &mut Tape, weight: LastWeight, side: Side) -> Self {
+        let LastWeight { value, parameter, first_row } = weight;
+        let (rows, columns) = (tape.shape(value)[0], tape.shape(value)[1]);
         let n = match side {
             Side::Left | Side::RightTransposed => columns,
             Side::Right => rows,
         };
-        let name = format!("{} folded", tape.name(weight));
-        let input = tape.named_input(name, &[n, n], tape.dtype(weight));
-        Self { input, weight, rows, columns, side }
+        let name = format!("{} folded", tape.name(parameter));
+        let input = tape.named_input(name, &[n, n], tape.dtype(value));
+        let parameter_columns = tape.shape(parameter)[1];
+        Self { input, parameter, parameter_columns, first_row, rows, columns, side }
     }
 
     /// Computes the factor from the weight's present value, in f64, and writes it.
     pub(super) fn refresh(&self, machine: &mut Machine) -> Result<()> {
-        let values = machine.read_f64(self.weight)?;
-        let weight = MatRef::from_row_major_slice(&values, self.rows, self.columns);
+        let values = machine.read_f64(self.parameter)?;
+        self.write(machine, &values)
+    }
+
+    /// The same for a parameter that the machine does not hold: `values` are those of `parameters`, in the same order.
+    pub(super) fn refresh_from(&self, machine: &mut Machine, parameters: &[Var], values: &[Vec<f64>]) -> Result<()> {
+        let found = parameters.iter().zip(values).find(|(var, _)| **var == self.parameter);
+        found.map_or(Ok(()), |(_, values)| self.write(machine, values))
+    }
+
+    fn write(&self, machine: &mut Machine, values: &[f64]) -> Result<()> {
+        let columns = self.parameter_columns;
+        let parameter = MatRef::from_row_major_slice(values, values.len() / columns, columns);
+        let weight = parameter.submatrix(self.first_row, 0, self.rows, self.columns);
         let factor: Mat<f64> = match self.side {
             Side::Left => weight.qr().thin_R().to_owned(),
             Side::Right => weight.transpose().qr().thin_R().transpose().to_owned(),
@@ -58,7 +75,7 @@ impl Factor {
 /// Records R t for the tangent t of a piece's hidden units, where R^T R = L^T L for its last layer L. Weights that are no larger than their
 /// factor stay; the others' factors are appended to `factors`.
 pub(super) fn folded_product(tape: &mut Tape, piece: &Piece, tangent: Var, factors: &mut Vec<Factor>) -> Result<Var> {
-    let mut fold = |tape: &mut Tape, weight: Var, side: Side| {
+    let mut fold = |tape: &mut Tape, weight: LastWeight, side: Side| {
         let factor = Factor::record(tape, weight, side);
         factors.push(factor);
         factor.input
@@ -66,16 +83,17 @@ pub(super) fn folded_product(tape: &mut Tape, piece: &Piece, tangent: Var, facto
     match piece.last {
         LastLayer::Dense { weight } => {
             let right = if tape.shape(weight)[0] > tape.shape(weight)[1] {
-                fold(tape, weight, Side::RightTransposed)
+                fold(tape, LastWeight::whole(weight), Side::RightTransposed)
             } else {
                 tape.transpose(weight)?
             };
             Ok(tape.matmul(tangent, right)?)
         }
         LastLayer::TwoSided { left, right } => {
-            let (tall, wide) = (tape.shape(left)[0] > tape.shape(left)[1], tape.shape(right)[1] > tape.shape(right)[0]);
-            let left = if tall { fold(tape, left, Side::Left) } else { left };
-            let right = if wide { fold(tape, right, Side::Right) } else { right };
+            let (l, r) = (tape.shape(left.value), tape.shape(right.value));
+            let (tall, wide) = (l[0] > l[1], r[1] > r[0]);
+            let left = if tall { fold(tape, left, Side::Left) } else { left.value };
+            let right = if wide { fold(tape, right, Side::Right) } else { right.value };
             two_sided(tape, left, tangent, right)
         }
     }

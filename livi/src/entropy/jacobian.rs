@@ -4,20 +4,12 @@
 //! L = Q R the map J' = R D has the singular values and right singular vectors of J but left vectors of hidden size (for a
 //! matrix-multiplication layer, L = W_r^T (x) W_l and R = R_r (x) R_l). All spectral work runs on J'; only gradients need J itself.
 
-use super::folding::{Factor, folded_product};
-use super::residuals::residuals;
+use super::folding::Factor;
+use super::linearised::{Linearised, Planner, Product};
 use crate::sampler::Sampler;
 use crate::spectral::{LinearMap, Real};
 use crate::{Error, Result};
-use autograd::{DType, Element, Linear, Machine, Plan, PlanId, Request, Tape, Var};
-
-/// One product: the plan with its input and output.
-#[derive(Clone, Debug)]
-struct Product<P> {
-    plan: P,
-    input: Var,
-    output: Var,
-}
+use autograd::{DType, Element, Machine, Plan, PlanId, Tape, Var};
 
 /// The products for blocks of one size.
 #[derive(Clone, Debug)]
@@ -34,8 +26,9 @@ struct Block<P> {
 /// Everything but the plans.
 #[derive(Clone, Debug)]
 struct Shape {
-    latent: Var,
+    latents: Var,
     factors: Vec<Factor>,
+    samples: usize,
     rows: usize,
     cols: usize,
     outputs: usize,
@@ -87,56 +80,51 @@ impl JacobianPrograms {
         dtype: DType,
         block: usize,
     ) -> Result<Self> {
-        if block == 0 {
-            return Err(Error::Argument { name: "block".into(), problem: "is 0, expected at least 1".into() });
-        }
-        let cols = sampler.latents();
-        let latent = tape.named_input("latent", &[1, cols], dtype);
-        let recorded = sampler.record(tape, parameters, latent)?;
-        let mut outputs: Vec<Var> = recorded.pieces.iter().map(|piece| piece.hidden).collect();
-        outputs.push(recorded.theta);
-        let linear = tape.linearize(&outputs, &[latent])?;
-        let tangent = linear.inputs[0];
-        let mut tangents: Vec<Var> = Vec::with_capacity(outputs.len());
-        for (&output, found) in outputs.iter().zip(&linear.outputs) {
-            tangents.push(found.unwrap_or_else(|| tape.zeros_like(output)));
-        }
-        let mut factors = Vec::new();
-        let mut parts = Vec::with_capacity(recorded.pieces.len());
-        for (piece, &hidden) in recorded.pieces.iter().zip(&tangents) {
-            let part = folded_product(tape, piece, hidden, &mut factors)?;
-            parts.push(tape.reshape(part, &[1, tape.elements(part)])?);
-        }
-        let folded = tape.concat(&parts, 1)?;
-        let unfolded = tangents[recorded.pieces.len()];
-        let rows = tape.shape(folded)[1];
-        let covector = tape.named_input("covector", &[1, rows], dtype);
-        let back = Linear { inputs: vec![tangent], outputs: vec![Some(folded)] }.transpose(tape, &[covector])?;
-        let back = back[0].unwrap_or_else(|| tape.zeros_like(tangent));
+        Self::record_samples(tape, sampler, parameters, dtype, 1, block)
+    }
 
-        let mut planner = Planner { tape, kept: Vec::new() };
+    /// The same for several latents at once, with blocks of `block` vectors for each of them: one run multiplies them all.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no latent or a block of 0; those of recording and planning.
+    pub fn record_samples(
+        tape: &mut Tape,
+        sampler: &dyn Sampler,
+        parameters: &[Var],
+        dtype: DType,
+        samples: usize,
+        block: usize,
+    ) -> Result<Self> {
+        for (name, count) in [("latents", samples), ("block", block)] {
+            if count == 0 {
+                return Err(Error::Argument { name: name.into(), problem: "is 0, expected at least 1".into() });
+            }
+        }
+        let linearised = Linearised::record(tape, sampler, parameters, dtype, samples)?;
+        let mut planner = Planner::new(tape);
         let mut blocks = Vec::new();
         for size in if block == 1 { vec![1] } else { vec![1, block] } {
-            let vectors = planner.tape.named_input("vectors", &[size, 1, cols], dtype);
-            let covectors = planner.tape.named_input("covectors", &[size, 1, rows], dtype);
-            let images = planner.tape.batch(&[folded, unfolded], &[(tangent, vectors)])?;
-            let backs = planner.tape.batch(&[back], &[(covector, covectors)])?;
+            let vectors = linearised.vectors(planner.tape, size);
+            let covectors = linearised.covectors(planner.tape, size);
+            let image = linearised.apply(planner.tape, vectors)?;
+            let back = linearised.apply_transpose(planner.tape, covectors)?;
+            let whole = linearised.apply_unfolded(planner.tape, vectors)?;
             blocks.push(Block {
                 size,
-                folded: planner.product(vectors, images[0])?,
-                transposed: planner.product(covectors, backs[0])?,
-                unfolded: planner.product(vectors, images[1])?,
+                folded: planner.product(vectors, image)?,
+                transposed: planner.product(covectors, back)?,
+                unfolded: planner.product(vectors, whole)?,
             });
         }
-        let mut kept = planner.kept;
-        kept.sort();
-        kept.dedup();
-        let linearise = match kept.is_empty() {
-            true => None,
-            false => Some(Plan::new(tape, &Request::outputs(&kept))?),
-        };
-        let shape = Shape { latent, factors, rows, cols, outputs: sampler.outputs() };
+        let linearise = planner.linearise()?;
+        let Linearised { latents, factors, rows, cols, .. } = linearised;
+        let shape = Shape { latents, factors, samples, rows, cols, outputs: sampler.outputs() };
         Ok(Self { shape, linearise, blocks })
+    }
+
+    /// Rows of the folded map J'.
+    pub fn rows(&self) -> usize {
+        self.shape.rows
     }
 
     /// All plans, for their memory.
@@ -167,23 +155,6 @@ impl JacobianPrograms {
     }
 }
 
-/// Plans products and gathers the residuals they need.
-struct Planner<'a> {
-    tape: &'a mut Tape,
-    kept: Vec<Var>,
-}
-
-impl Planner<'_> {
-    fn product(&mut self, input: Var, output: Var) -> Result<Product<Plan>> {
-        let given = residuals(self.tape, &[input], &[output]);
-        let outputs = [output];
-        let request = Request { given: &given, ..Request::outputs(&outputs) };
-        let plan = Plan::new(self.tape, &request)?;
-        self.kept.extend(given);
-        Ok(Product { plan, input, output })
-    }
-}
-
 /// The programs of a sampler's Jacobian, loaded on a machine. All methods must be given that machine.
 #[derive(Clone, Debug)]
 pub struct Jacobian {
@@ -196,6 +167,11 @@ impl Jacobian {
     /// Number of latents d.
     pub fn cols(&self) -> usize {
         self.shape.cols
+    }
+
+    /// Number of latents that are linearised at together.
+    pub fn samples(&self) -> usize {
+        self.shape.samples
     }
 
     /// Number of weights m.
@@ -216,35 +192,40 @@ impl Jacobian {
         self.shape.factors.iter().try_for_each(|factor| factor.refresh(machine))
     }
 
-    /// Linearises the sampler at a latent (d numbers), with the parameters' present values.
+    /// Linearises the sampler at a latent (d numbers), or at all S of them (S x d), with the parameters' present values.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a latent of a wrong length; those of the machine.
-    pub fn linearise(&self, machine: &mut Machine, latent: &[f64]) -> Result<()> {
-        let cols = self.shape.cols;
-        if latent.len() != cols {
-            let problem = format!("has {} numbers, expected {cols}", latent.len());
+    /// [`Error::Argument`] for latents of a wrong length; those of the machine.
+    pub fn linearise(&self, machine: &mut Machine, latents: &[f64]) -> Result<()> {
+        let Shape { samples, cols, .. } = self.shape;
+        if latents.len() != samples * cols {
+            let expected = if samples == 1 { format!("{cols}") } else { format!("{samples} x {cols}") };
+            let problem = format!("has {} numbers, expected {expected}", latents.len());
             return Err(Error::Argument { name: "latent".into(), problem });
         }
         // An affine sampler has the same Jacobian everywhere: no program reads the latent then.
         let Some(plan) = self.linearise else { return Ok(()) };
-        machine.write_f64(self.shape.latent, latent)?;
+        machine.write_f64(self.shape.latents, latents)?;
         Ok(machine.run(plan)?)
     }
 
     /// The Jacobian at the latent last linearised at, as a linear map. T must be the element type of the programs.
     pub fn map<'a, T: Real + Element>(&'a self, machine: &'a mut Machine) -> JacobianMap<'a, T> {
-        JacobianMap { jacobian: self, machine, padded: Vec::new(), products: 0 }
+        JacobianMap { jacobian: self, machine, padded: Vec::new(), products: 0, runs: 0 }
     }
 }
 
 /// The Jacobian at one latent: as a [`LinearMap`] it is the folded J', and [`JacobianMap::unfolded`] is J itself.
+///
+/// With several latents every vector belongs to one of them, and is multiplied by that latent's Jacobian: in a block of k S vectors, vector i to
+/// latent i modulo S.
 #[derive(Debug)]
 pub struct JacobianMap<'a, T> {
     jacobian: &'a Jacobian,
     machine: &'a mut Machine,
     padded: Vec<T>,
     products: u64,
+    runs: u64,
 }
 
 impl<T: Real + Element> JacobianMap<'_, T> {
@@ -253,7 +234,12 @@ impl<T: Real + Element> JacobianMap<'_, T> {
         self.jacobian.shape.outputs
     }
 
-    /// Vectors that one run of a plan multiplies.
+    /// Number S of latents.
+    pub fn samples(&self) -> usize {
+        self.jacobian.shape.samples
+    }
+
+    /// Vectors that one run of a plan multiplies, for each latent.
     pub fn block(&self) -> usize {
         self.jacobian.blocks.last().map_or(1, |block| block.size)
     }
@@ -261,6 +247,11 @@ impl<T: Real + Element> JacobianMap<'_, T> {
     /// Products with single vectors since the map was made, folded, transposed and unfolded.
     pub fn products(&self) -> u64 {
         self.products
+    }
+
+    /// Runs of plans behind those products.
+    pub fn runs(&self) -> u64 {
+        self.runs
     }
 
     /// `out = J v` with J itself: `vectors` is `count x d`, `out` is `count x m`.
@@ -287,23 +278,30 @@ impl<T: Real + Element> JacobianMap<'_, T> {
                 return Err(Error::Argument { name: name.into(), problem });
             }
         }
+        let samples = self.jacobian.shape.samples;
+        if !count.is_multiple_of(samples) {
+            let problem = format!("{count} vectors, expected a multiple of the {samples} latents");
+            return Err(Error::Argument { name: "vectors".into(), problem });
+        }
         let blocks = &self.jacobian.blocks;
         let mut done = 0;
         while done < count {
             let left = count - done;
-            let block = &blocks[if left == 1 { 0 } else { blocks.len() - 1 }];
-            let taken = left.min(block.size);
+            let block = &blocks[if left == samples { 0 } else { blocks.len() - 1 }];
+            let size = block.size * samples;
+            let taken = left.min(size);
             let Product { plan, input, output } = product(block);
             let given = &vectors[done * width..(done + taken) * width];
-            if taken == block.size {
+            if taken == size {
                 self.machine.write(*input, given)?;
             } else {
                 self.padded.clear();
                 self.padded.extend_from_slice(given);
-                self.padded.resize(block.size * width, T::from_f64(0.0));
+                self.padded.resize(size * width, T::from_f64(0.0));
                 self.machine.write(*input, &self.padded)?;
             }
             self.machine.run(*plan)?;
+            self.runs += 1;
             let found = self.machine.read::<T>(*output)?;
             out[done * out_width..(done + taken) * out_width].copy_from_slice(&found[..taken * out_width]);
             done += taken;

@@ -7,8 +7,11 @@ mod directions;
 mod estimate;
 mod exact;
 mod folding;
+mod gram;
+mod gram_matrix;
 mod jacobian;
 mod largest;
+mod linearised;
 mod monte_carlo;
 mod paper;
 pub(crate) mod parameters;
@@ -21,8 +24,13 @@ mod tangents;
 
 pub use directions::{Directions, Found};
 pub(crate) use estimate::check_sigma;
-pub use estimate::{Direction, Estimate, Settings, combine, estimate, record_surrogate};
+pub use estimate::{
+    Direction, Estimate, Settings, Target, combine, estimate, estimates, record_surrogate, takes_several,
+};
 pub use exact::{ExactEntropy, record_exact};
+pub(crate) use gram::announced_bytes;
+pub use gram::{Accumulation, GramMachine, GramPrograms};
+pub use gram_matrix::{GramFactor, GramMatrix};
 pub use jacobian::{Jacobian, JacobianMap, JacobianPrograms};
 pub use monte_carlo::{EntropyBracket, entropy_bracket};
 pub use report::{Constants, EntropyReport, Method};

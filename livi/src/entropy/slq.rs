@@ -5,89 +5,242 @@ use super::spectrum::deterministic;
 use super::{Estimate, JacobianMap, Settings};
 use crate::Result;
 use crate::spectral::{
-    CgOptions, LinearMap, ProbeKind, Real, SlqOptions, conjugate_gradients, fill_rademacher, orthonormal_probes,
-    stochastic_lanczos_quadrature,
+    BracketMean, CgOptions, DominantSpace, GolubKahan, LinearMap, ProbeBracket, ProbeKind, ProbeSolves, Real,
+    SlqOptions, complement_probes, conjugate_gradients, dominant_spaces, fill_gaussian, fill_rademacher,
+    orthonormal_probes, stochastic_lanczos_quadrature_in,
 };
 use autograd::Element;
 use rand::rngs::StdRng;
 
-/// The middle of the bracket of Gauss-Radau (lower) and Gauss (upper) quadrature, both widened by what rounding of the products may do, and
-/// for the gradient the probes v with weight_k J w, A w = v.
-pub(super) fn estimate<T: Real + Element>(
+/// Probes without which a spread is not trusted as a standard error.
+const LEAST_PROBES: usize = 4;
+/// Relative residual up to which a singular value is taken out by name.
+const DEFLATION_TOLERANCE: f64 = 1e-3;
+
+/// At each latent the middle of the bracket of Gauss-Radau (lower) and Gauss (upper) quadrature, both widened by what rounding of the products may
+/// do, and for the gradient the probes v with weight_k J w, A w = v.
+///
+/// The probes of all latents run together, as many of each as the map's block has room for.
+pub(super) fn estimates<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
     settings: &Settings,
     generator: &mut StdRng,
-) -> Result<Estimate> {
-    let d = map.cols();
-    let (count, kind) =
-        if settings.probes < d { (settings.probes, ProbeKind::Independent) } else { (d, ProbeKind::OrthogonalBasis) };
-    let probes: Vec<T> = match kind {
-        ProbeKind::Independent => {
-            let mut probes = vec![T::from_f64(0.0); count * d];
-            fill_rademacher(generator, &mut probes);
-            probes
-        }
-        ProbeKind::OrthogonalBasis => orthonormal_probes(generator, d, d)?,
+) -> Result<Vec<Estimate>> {
+    let (d, samples) = (map.cols(), map.samples());
+    let kind = match settings.target {
+        None if settings.probes >= d && settings.deflate == 0 => ProbeKind::OrthogonalBasis,
+        _ => ProbeKind::Independent,
     };
-    let options = SlqOptions { sigma, steps: settings.steps, block: map.block(), kind, solve: settings.directions };
-    let report = stochastic_lanczos_quadrature(map, count, &probes, &options)?;
-    let (lower, upper) = report.interval(0.0);
-    let mut estimate = deterministic(0.5 * (report.lower + report.upper), Vec::new());
-    estimate.lower = Some(lower);
-    estimate.upper = Some(upper);
-    estimate.standard_error = report.standard_error;
-    if let Some(mut solves) = report.solves {
-        for k in 0..count {
-            // A residual that the Krylov coefficients do not predict is rounding of w: more iterations would not mend it.
-            let unsolved = solves.residuals[k].min(solves.predicted_residuals[k]) > settings.tolerance;
-            if unsolved && settings.iterations > 0 {
-                let solution = &mut solves.solutions[k * d..(k + 1) * d];
-                solves.residuals[k] =
-                    improve(map, sigma, settings, &probes[k * d..(k + 1) * d], solution, solves.residuals[k])?;
+    let most = if kind == ProbeKind::OrthogonalBasis { d } else { settings.probes };
+    let block = map.block().min(most);
+    let mut workspace = GolubKahan::new(map.rows(), d, block * samples, settings.steps)?;
+    let spaces = match settings.deflate {
+        0 => Vec::new(),
+        _ if settings.directions => Vec::new(),
+        at_most => {
+            let mut starts = vec![T::from_f64(0.0); samples * d];
+            fill_gaussian(generator, &mut starts);
+            dominant_spaces(&mut workspace, map, samples, &starts, sigma, DEFLATION_TOLERANCE, at_most.min(d - 1))?
+        }
+    };
+    let probes = draw::<T>(generator, kind, most, samples, d, &spaces)?;
+    let options = SlqOptions {
+        sigma,
+        steps: settings.steps,
+        block: block * samples,
+        // Whether they are a basis is known here; interleaved with those of other latents it cannot be seen.
+        kind: ProbeKind::Independent,
+        solve: settings.directions,
+    };
+    let mut latents: Vec<Latent<'_, T>> = (0..samples).map(|s| Latent::new(kind, d, spaces.get(s))).collect();
+    let mut solves: Option<ProbeSolves<T>> = None;
+    let mut used = 0;
+    while used < most {
+        let count = block.min(most - used);
+        let own = &probes[used * samples * d..(used + count) * samples * d];
+        let report = stochastic_lanczos_quadrature_in(&mut workspace, map, count * samples, own, &options)?;
+        for (index, bracket) in report.per_probe.into_iter().enumerate() {
+            latents[index % samples].brackets.push(bracket);
+        }
+        match (&mut solves, report.solves) {
+            (Some(all), Some(more)) => append(all, more),
+            (all, more) => *all = more,
+        }
+        used += count;
+        if let Some(target) = settings.target
+            && used >= LEAST_PROBES
+        {
+            let errors = latents.iter().map(|latent| latent.error(target)).collect::<Result<Vec<f64>>>()?;
+            if errors.iter().all(|&excess| excess <= 0.0) {
+                break;
             }
         }
-        estimate.residual = solves.residuals.iter().copied().reduce(f64::max);
-        estimate.directions = directions(map, &probes, &solves.solutions, |k, _| solves.weights[k])?;
     }
-    Ok(estimate)
+    let mut estimates = latents.iter().map(Latent::estimate).collect::<Result<Vec<_>>>()?;
+    if let Some(mut solves) = solves {
+        let probes = &probes[..used * samples * d];
+        improve(map, sigma, settings, probes, &mut solves)?;
+        for (index, residual) in solves.residuals.iter().enumerate() {
+            let worst = &mut estimates[index % samples].residual;
+            *worst = Some(worst.map_or(*residual, |worst| worst.max(*residual)));
+        }
+        let lengths: Vec<f64> = probes.chunks_exact(d).map(squared_norm).collect();
+        let pairs = directions(map, probes, &solves.solutions, |k, _| d as f64 / (used as f64 * lengths[k]))?;
+        for (index, pair) in pairs.into_iter().enumerate() {
+            estimates[index % samples].directions.push(pair);
+        }
+    }
+    Ok(estimates)
 }
 
-/// Improves a solution of A w = v by conjugate gradients on its residual, and returns the new relative residual. What does not get better stays.
+fn squared_norm<T: Real>(vector: &[T]) -> f64 {
+    vector.iter().map(|x| x.to_f64() * x.to_f64()).sum()
+}
+
+/// All probes: number k of latent s in row k S + s. They are drawn latent by latent.
+fn draw<T: Real>(
+    generator: &mut StdRng,
+    kind: ProbeKind,
+    count: usize,
+    samples: usize,
+    d: usize,
+    spaces: &[DominantSpace<T>],
+) -> Result<Vec<T>> {
+    let mut probes = vec![T::from_f64(0.0); count * samples * d];
+    for s in 0..samples {
+        let own: Vec<T> = match (kind, spaces.get(s)) {
+            (ProbeKind::OrthogonalBasis, _) => orthonormal_probes(generator, d, d)?,
+            (ProbeKind::Independent, Some(space)) if space.count > 0 => {
+                complement_probes(generator, &space.vectors, count, d)?
+            }
+            (ProbeKind::Independent, _) => {
+                let mut own = vec![T::from_f64(0.0); count * d];
+                fill_rademacher(generator, &mut own);
+                own
+            }
+        };
+        for (k, probe) in own.chunks_exact(d).enumerate() {
+            let at = (k * samples + s) * d;
+            probes[at..at + d].copy_from_slice(probe);
+        }
+    }
+    Ok(probes)
+}
+
+/// What is known at one latent.
+struct Latent<'a, T> {
+    kind: ProbeKind,
+    /// Part of the dimensions that probes are spread over.
+    share: f64,
+    space: Option<&'a DominantSpace<T>>,
+    brackets: Vec<ProbeBracket>,
+}
+
+impl<'a, T> Latent<'a, T> {
+    fn new(kind: ProbeKind, d: usize, space: Option<&'a DominantSpace<T>>) -> Self {
+        let deflated = space.map_or(0, |space| space.count);
+        Self { kind, share: (d - deflated) as f64 / d as f64, space, brackets: Vec::new() }
+    }
+
+    /// Value, bracket and standard error, without rounding.
+    fn mean(&self) -> Result<(f64, f64, BracketMean)> {
+        let mean = BracketMean::of(&self.brackets, self.kind)?;
+        let (lower, upper) = self.space.map_or((0.0, 0.0), |space| (space.lower, space.upper));
+        Ok((lower + self.share * mean.lower, upper + self.share * mean.upper, mean))
+    }
+
+    /// By how much standard error and half of the bracket exceed a target.
+    fn error(&self, target: super::Target) -> Result<f64> {
+        let (lower, upper, mean) = self.mean()?;
+        Ok(self.share * mean.standard_error + 0.5 * (upper - lower) - target.nats(0.5 * (lower + upper)))
+    }
+
+    fn estimate(&self) -> Result<Estimate> {
+        let (lower, upper, mean) = self.mean()?;
+        let rounding = self.share * mean.rounding;
+        Ok(Estimate {
+            lower: Some(lower - rounding),
+            upper: Some(upper + rounding),
+            standard_error: self.share * mean.standard_error,
+            ..deterministic(0.5 * (lower + upper), Vec::new())
+        })
+    }
+}
+
+fn append<T>(all: &mut ProbeSolves<T>, more: ProbeSolves<T>) {
+    all.solutions.extend(more.solutions);
+    all.images.extend(more.images);
+    all.weights.extend(more.weights);
+    all.residuals.extend(more.residuals);
+    all.predicted_residuals.extend(more.predicted_residuals);
+}
+
+/// Improves the solutions of A w = v whose residuals exceed the tolerance by conjugate gradients on them, all latents of a probe in lockstep. What
+/// does not get better stays.
 fn improve<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
     settings: &Settings,
-    probe: &[T],
-    solution: &mut [T],
-    residual: f64,
-) -> Result<f64> {
-    let remainder = |map: &mut JacobianMap<'_, T>, solution: &[T]| -> Result<(Vec<T>, f64)> {
-        let mut image = vec![T::from_f64(0.0); map.rows()];
-        let mut back = vec![T::from_f64(0.0); map.cols()];
-        map.apply(1, solution, &mut image)?;
-        map.apply_transpose(1, &image, &mut back)?;
-        let (mut squares, mut length) = (0.0, 0.0);
-        for ((b, w), v) in back.iter_mut().zip(solution).zip(probe) {
-            let left = v.to_f64() - b.to_f64() - sigma * sigma * w.to_f64();
-            squares += left * left;
-            length += v.to_f64() * v.to_f64();
-            *b = T::from_f64(left);
+    probes: &[T],
+    solves: &mut ProbeSolves<T>,
+) -> Result<()> {
+    let (d, samples, tolerance) = (map.cols(), map.samples(), settings.tolerance);
+    for first in (0..solves.residuals.len()).step_by(samples) {
+        // A residual that the Krylov coefficients do not predict is rounding of w: more iterations would not mend it.
+        let unsolved: Vec<bool> = (first..first + samples)
+            .map(|k| solves.residuals[k].min(solves.predicted_residuals[k]) > tolerance)
+            .collect();
+        if settings.iterations == 0 || !unsolved.contains(&true) {
+            continue;
         }
-        Ok((back, (squares / length).sqrt()))
-    };
-    let (right_hand_side, found) = remainder(map, solution)?;
-    if found <= settings.tolerance {
-        return Ok(found);
+        let range = first * d..(first + samples) * d;
+        let probes = &probes[range.clone()];
+        let solutions = &mut solves.solutions[range];
+        let (mut right_hand_sides, found) = remainders(map, sigma, probes, solutions)?;
+        let open: Vec<bool> = unsolved.iter().zip(&found).map(|(&open, &found)| open && found > tolerance).collect();
+        for (s, open) in open.iter().enumerate() {
+            if !open {
+                right_hand_sides[s * d..(s + 1) * d].fill(T::from_f64(0.0));
+            }
+        }
+        let worst = found.iter().zip(&open).filter(|(_, open)| **open).map(|(found, _)| *found).fold(0.0, f64::max);
+        let mut improved = solutions.to_vec();
+        if worst > 0.0 {
+            let options =
+                CgOptions { sigma, tolerance: (tolerance / worst).min(0.5), max_iterations: settings.iterations };
+            let report = conjugate_gradients(map, samples, &right_hand_sides, &options)?;
+            for (w, c) in improved.iter_mut().zip(&report.solutions) {
+                *w = T::from_f64(w.to_f64() + c.to_f64());
+            }
+        }
+        let (_, after) = remainders(map, sigma, probes, &improved)?;
+        for s in (0..samples).filter(|&s| unsolved[s]) {
+            if after[s] < solves.residuals[first + s] {
+                solutions[s * d..(s + 1) * d].copy_from_slice(&improved[s * d..(s + 1) * d]);
+                solves.residuals[first + s] = after[s];
+            }
+        }
     }
-    let options =
-        CgOptions { sigma, tolerance: (settings.tolerance / found).min(0.5), max_iterations: settings.iterations };
-    let report = conjugate_gradients(map, 1, &right_hand_side, &options)?;
-    let improved: Vec<T> =
-        solution.iter().zip(&report.solutions).map(|(w, c)| T::from_f64(w.to_f64() + c.to_f64())).collect();
-    let (_, after) = remainder(map, &improved)?;
-    if after < residual {
-        solution.copy_from_slice(&improved);
+    Ok(())
+}
+
+/// v - A w for one probe of every latent, and its length relative to that of v.
+fn remainders<T: Real + Element>(
+    map: &mut JacobianMap<'_, T>,
+    sigma: f64,
+    probes: &[T],
+    solutions: &[T],
+) -> Result<(Vec<T>, Vec<f64>)> {
+    let (d, samples) = (map.cols(), map.samples());
+    let mut images = vec![T::from_f64(0.0); samples * map.rows()];
+    let mut backs = vec![T::from_f64(0.0); samples * d];
+    map.apply(samples, solutions, &mut images)?;
+    map.apply_transpose(samples, &images, &mut backs)?;
+    for ((b, w), v) in backs.iter_mut().zip(solutions).zip(probes) {
+        *b = T::from_f64(v.to_f64() - b.to_f64() - sigma * sigma * w.to_f64());
     }
-    Ok(after.min(residual))
+    let relative = |(left, probe): (&[T], &[T])| (squared_norm(left) / squared_norm(probe)).sqrt();
+    let found = backs.chunks_exact(d).zip(probes.chunks_exact(d)).map(relative).collect();
+    Ok((backs, found))
 }

@@ -1,13 +1,16 @@
 //! The lower bound from the smallest singular value: d/2 log(s_min^2 + sigma^2) (Uppal et al. 2023, section 3.2).
 //!
 //! Safe to maximise. A Ritz value is at least s_min, so before convergence the value itself is no lower bound; `lower` is the bound at the lower end
-//! of the enclosure that the residual (or the rounding of a full decomposition) gives.
+//! of an enclosure: that of the rounding of a full decomposition, of the residual of a triplet that has converged, and otherwise the end that any
+//! spectrum leaves possible, which is mostly 0, so that the bound is d log sigma.
 
 use super::estimate::directions;
 use super::spectrum::{FULL_DEPTH, Spectrum, deterministic};
 use super::{Estimate, JacobianMap, Settings};
 use crate::Result;
-use crate::spectral::{LinearMap, Real, SmallestOptions, bounds, fill_gaussian, krylov_smallest};
+use crate::spectral::{
+    LinearMap, Real, SingularTriplet, SmallestOptions, bounds, fill_gaussian, krylov_smallest_block,
+};
 use autograd::Element;
 use rand::rngs::StdRng;
 
@@ -19,28 +22,46 @@ pub(super) struct Extreme<T> {
     pub residual: f64,
 }
 
-/// The bound, its certified end, and d s / (s^2 + sigma^2) J v / |J v| for the gradient.
-pub(super) fn estimate<T: Real + Element>(
+/// The bound at each latent, its certified end, and d s / (s^2 + sigma^2) J v / |J v| for the gradient.
+pub(super) fn estimates<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
     settings: &Settings,
     generator: &mut StdRng,
-) -> Result<Estimate> {
+) -> Result<Vec<Estimate>> {
     let d = map.cols();
     let found = if d <= FULL_DEPTH {
-        from_spectrum(map, d - 1)?
+        vec![from_spectrum(map, d - 1)?]
     } else {
-        let mut start = vec![T::from_f64(0.0); d];
-        fill_gaussian(generator, &mut start);
+        let samples = map.samples();
+        let mut starts = vec![T::from_f64(0.0); samples * d];
+        fill_gaussian(generator, &mut starts);
         let options = SmallestOptions { tolerance: settings.tolerance, floor: sigma, max_iterations: settings.steps };
-        let triplet = krylov_smallest(map, &start, &options, settings.restarts())?;
-        // Relative to the scale on which the entropy tells singular values apart, as the tolerance is.
-        let residual = triplet.residual / triplet.value.hypot(sigma).powi(2);
-        Extreme { value: triplet.value, enclosure: triplet.smallest_enclosure(), vector: triplet.right, residual }
+        let triplets = krylov_smallest_block(map, samples, &starts, &options, settings.restarts())?;
+        triplets
+            .into_iter()
+            .map(|triplet| {
+                // Relative to the scale on which the entropy tells singular values apart, as the tolerance is.
+                let residual = triplet.residual / triplet.value.hypot(sigma).powi(2);
+                let (lower, upper) = triplet.honest_smallest_enclosure();
+                let enclosure = ((lower - rounding::<T>(&triplet)).max(0.0), upper);
+                Extreme { value: triplet.value, enclosure, vector: triplet.right, residual }
+            })
+            .collect()
     };
-    let value = bounds::lower_from_smallest_singular_value(found.value, d, sigma)?;
-    let lower = bounds::lower_from_smallest_singular_value(found.enclosure.0, d, sigma)?;
-    one_value(map, sigma, settings, value, found).map(|estimate| Estimate { lower: Some(lower), ..estimate })
+    let bound = |value: f64| bounds::lower_from_smallest_singular_value(value, d, sigma);
+    let values = found.iter().map(|found| bound(found.value)).collect::<Result<Vec<_>>>()?;
+    let ends = found.iter().map(|found| bound(found.enclosure.0)).collect::<Result<Vec<_>>>()?;
+    let mut estimates = one_value(map, sigma, settings, &values, found)?;
+    for (estimate, lower) in estimates.iter_mut().zip(ends) {
+        estimate.lower = Some(lower);
+    }
+    Ok(estimates)
+}
+
+/// How far rounding of the products may have moved a singular value: 8 units of roundoff of the largest that was seen.
+pub(super) fn rounding<T: Real>(triplet: &SingularTriplet<T>) -> f64 {
+    8.0 * T::UNIT_ROUNDOFF * triplet.largest_seen
 }
 
 /// Singular value `index` of the whole spectrum.
@@ -60,18 +81,25 @@ pub(super) fn from_spectrum<T: Real + Element>(map: &mut JacobianMap<'_, T>, ind
     Ok(Extreme { value, vector, enclosure, residual })
 }
 
-/// The estimate d/2 log(s^2 + sigma^2) for s = |J v|: its gradient is that of d <J v, J_gamma v> / (s^2 + sigma^2).
+/// The estimates d/2 log(s^2 + sigma^2), given as `half_log_dets`, for s = |J v|: the gradient of each is that of d <J v, J_gamma v> / (s^2 +
+/// sigma^2).
 pub(super) fn one_value<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
     settings: &Settings,
-    half_log_det: f64,
-    found: Extreme<T>,
-) -> Result<Estimate> {
+    half_log_dets: &[f64],
+    found: Vec<Extreme<T>>,
+) -> Result<Vec<Estimate>> {
     let mut pairs = Vec::new();
     if settings.directions {
-        let factor = map.cols() as f64 / found.value.hypot(sigma).powi(2);
-        pairs = directions(map, &found.vector, &found.vector, |_, _| factor)?;
+        let factors: Vec<f64> = found.iter().map(|f| map.cols() as f64 / f.value.hypot(sigma).powi(2)).collect();
+        let vectors: Vec<T> = found.iter().flat_map(|f| f.vector.iter().copied()).collect();
+        pairs = directions(map, &vectors, &vectors, |k, _| factors[k])?;
     }
-    Ok(Estimate { residual: Some(found.residual), ..deterministic(half_log_det, pairs) })
+    let mut pairs = pairs.into_iter();
+    let estimates = found.into_iter().zip(half_log_dets).map(|(found, &half_log_det)| {
+        let own = pairs.next().into_iter().collect();
+        Estimate { residual: Some(found.residual), ..deterministic(half_log_det, own) }
+    });
+    Ok(estimates.collect())
 }

@@ -20,6 +20,17 @@ pub struct Head {
     pub hidden_layers: usize,
 }
 
+/// A part of theta with the hidden sizes of the head that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number of weights.
+    pub outputs: usize,
+    /// Hidden (rows, columns).
+    pub hidden: [usize; 2],
+    /// Hidden-to-hidden layers.
+    pub hidden_layers: usize,
+}
+
 /// Noise matrix -> MM -> activation -> .. (trunk) -> consecutive slices -> one MM network each -> theta.
 #[derive(Clone, Debug)]
 pub struct CorrelatedSampler {
@@ -63,7 +74,7 @@ impl CorrelatedSampler {
     }
 
     /// Heads sized to parts of theta (for instance one for each layer of the network): slices of the trunk's rows in proportion to the square
-    /// root of each part, outputs exactly the part's size.
+    /// root of each part, outputs exactly the part's size, the same hidden layers for all.
     ///
     /// # Errors
     /// A size of 0, or more parts than rows in the trunk's last layer.
@@ -75,8 +86,30 @@ impl CorrelatedSampler {
         parts: &[usize],
         activation: Activation,
     ) -> Result<Self> {
+        let parts: Vec<Part> = parts.iter().map(|&outputs| Part { outputs, hidden, hidden_layers }).collect();
+        Self::for_parts(noise, trunk, &parts, activation)
+    }
+
+    /// The same with hidden layers of its own for each head.
+    ///
+    /// # Errors
+    /// As [`CorrelatedSampler::sized`].
+    ///
+    /// ```
+    /// use livi::activation::Activation;
+    /// use livi::sampler::{CorrelatedSampler, Part, Sampler};
+    /// let parts = [
+    ///     Part { outputs: 100, hidden: [8, 8], hidden_layers: 1 },
+    ///     Part { outputs: 31, hidden: [4, 5], hidden_layers: 0 },
+    /// ];
+    /// let sampler = CorrelatedSampler::for_parts([3, 3], &[[6, 5]], &parts, Activation::Elu)?;
+    /// assert_eq!(sampler.outputs(), 131);
+    /// # Ok::<(), livi::Error>(())
+    /// ```
+    pub fn for_parts(noise: [usize; 2], trunk: &[[usize; 2]], parts: &[Part], activation: Activation) -> Result<Self> {
         let end = trunk.last().copied().unwrap_or([0, 0]);
-        let rows = rows_by_share(end[0], parts).ok_or_else(|| Error::Argument {
+        let sizes: Vec<usize> = parts.iter().map(|part| part.outputs).collect();
+        let rows = rows_by_share(end[0], &sizes).ok_or_else(|| Error::Argument {
             name: "sampler.trunk".into(),
             problem: format!(
                 "the last trunk layer has {} rows; at least {} are needed, one a head",
@@ -87,9 +120,31 @@ impl CorrelatedSampler {
         let heads: Vec<Head> = rows
             .iter()
             .zip(parts)
-            .map(|(&r, &m)| Head { input: [r, end[1]], hidden, outputs: exact_outputs(m), hidden_layers })
+            .map(|(&r, part)| Head {
+                input: [r, end[1]],
+                hidden: part.hidden,
+                outputs: exact_outputs(part.outputs),
+                hidden_layers: part.hidden_layers,
+            })
             .collect();
         Self::new(noise, trunk, &heads, activation)
+    }
+
+    /// The same sampler with the weights after the first m left out: surplus outputs of the last head are in neither prior, entropy nor likelihood.
+    ///
+    /// # Errors
+    /// m beyond the outputs, or so small that the last head (or its last output matrix) is not needed at all.
+    pub fn cut(mut self, m: usize) -> Result<Self> {
+        let all = self.outputs();
+        if let Some(last) = self.heads.pop() {
+            let before = all - last.len();
+            let kept = m.checked_sub(before).ok_or_else(|| Error::Argument {
+                name: "sampler".into(),
+                problem: format!("{m} of {all} outputs cannot be kept: the last head begins after {before}"),
+            })?;
+            self.heads.push(last.cut(kept)?);
+        }
+        Ok(self)
     }
 }
 

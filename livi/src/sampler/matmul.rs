@@ -1,6 +1,6 @@
 //! The matrix-multiplication sampler (MM): layers X -> (W_l X + B_l) W_r + B_r (Uppal et al. 2023, section 4.2).
 
-use super::{LastLayer, Parameter, Piece, Recorded, Sampler, matrix_and_remainder};
+use super::{LastLayer, LastWeight, Parameter, Piece, Recorded, Sampler, matrix_and_remainder};
 use crate::activation::Activation;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
@@ -16,6 +16,8 @@ pub struct MatMulNetwork {
     prefix: String,
     sizes: Vec<Size>,
     outputs: Vec<Size>,
+    /// Outputs that are kept, from the first.
+    kept: usize,
     activation: Activation,
 }
 
@@ -38,7 +40,24 @@ impl MatMulNetwork {
             let problem = format!("sizes {sizes:?} and outputs {outputs:?}; all must be positive");
             return Err(Error::Argument { name: "sampler".into(), problem });
         }
-        Ok(Self { prefix: prefix.into(), sizes, outputs: outputs.to_vec(), activation })
+        let kept = outputs.iter().map(|s| s[0] * s[1]).sum();
+        Ok(Self { prefix: prefix.into(), sizes, outputs: outputs.to_vec(), kept, activation })
+    }
+
+    /// The same network with the outputs after the first `kept` left out. The weights that make them stay among the parameters, but nothing
+    /// depends on them.
+    ///
+    /// # Errors
+    /// None or more outputs kept than there are, or so few that the last output matrix is not needed at all.
+    pub fn cut(mut self, kept: usize) -> Result<Self> {
+        let all: usize = self.outputs.iter().map(|s| s[0] * s[1]).sum();
+        let last = self.outputs.last().map_or(0, |s| s[0] * s[1]);
+        if kept > all || kept <= all - last {
+            let problem = format!("{kept} of {all} outputs cannot be kept, expected {} to {all}", all - last + 1);
+            return Err(Error::Argument { name: "sampler".into(), problem });
+        }
+        self.kept = kept;
+        Ok(self)
     }
 
     /// Input (rows, columns).
@@ -48,7 +67,7 @@ impl MatMulNetwork {
 
     /// Number of outputs.
     pub fn len(&self) -> usize {
-        self.outputs.iter().map(|s| s[0] * s[1]).sum()
+        self.kept
     }
 
     /// Whether there is no output (never so for a valid network).
@@ -87,14 +106,40 @@ impl MatMulNetwork {
             hidden = self.activation.record(tape, pre)?;
         }
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
-        for (k, size) in self.outputs.iter().enumerate() {
+        let mut left_to_make = self.kept;
+        for (k, &[rows, columns]) in self.outputs.iter().enumerate() {
             let own = &parameters[4 * (inner + k)..4 * (inner + k) + 4];
             let y = layer(tape, own, hidden)?;
-            parts.push(tape.reshape(y, &[samples, size[0] * size[1]])?);
-            pieces.push(Piece { hidden, last: LastLayer::TwoSided { left: own[0], right: own[2] } });
+            let flat = tape.reshape(y, &[samples, rows * columns])?;
+            let taken = left_to_make.min(rows * columns);
+            left_to_make -= taken;
+            parts.push(if taken < rows * columns { tape.narrow(flat, 1, 0, taken)? } else { flat });
+            for last in last_layers(tape, own[0], own[2], [rows, columns], taken)? {
+                pieces.push(Piece { hidden, last });
+            }
         }
         Ok((tape.concat(&parts, 1)?, pieces, entry))
     }
+}
+
+/// The layers that make the first `taken` of the outputs of W_l X W_r, row by row: all of it; or the whole rows and, apart from them, what is
+/// left of one more. Either is a two-sided layer again and can be folded, which the cut one as a whole is not.
+fn last_layers(tape: &mut Tape, left: Var, right: Var, size: Size, taken: usize) -> Result<Vec<LastLayer>> {
+    let [rows, columns] = size;
+    let (whole, rest) = (taken / columns, taken % columns);
+    let mut layers = Vec::new();
+    if whole == rows {
+        layers.push(LastLayer::TwoSided { left: LastWeight::whole(left), right: LastWeight::whole(right) });
+    } else if whole > 0 {
+        let left = LastWeight::rows(tape, left, 0, whole)?;
+        layers.push(LastLayer::TwoSided { left, right: LastWeight::whole(right) });
+    }
+    if rest > 0 {
+        let left = LastWeight::rows(tape, left, whole, 1)?;
+        let right = LastWeight::columns(tape, right, rest)?;
+        layers.push(LastLayer::TwoSided { left, right });
+    }
+    Ok(layers)
 }
 
 /// Left, left bias, right, right bias: uniform within 1/sqrt(i0) on the left, 1/sqrt(o1) on the right, as published.
@@ -167,7 +212,23 @@ impl MatMulSampler {
         Ok(Self { network: MatMulNetwork::new("", latent, hidden, hidden_layers, outputs, activation)? })
     }
 
-    /// The same with exactly m outputs: one nearly square matrix and, where m does not divide well, a row with the rest.
+    /// The same sampler with the weights after the first m left out: surplus outputs are in neither prior, entropy nor likelihood.
+    ///
+    /// # Errors
+    /// As [`MatMulNetwork::cut`].
+    ///
+    /// ```
+    /// use livi::activation::Activation;
+    /// use livi::sampler::{MatMulSampler, Sampler};
+    /// let sampler = MatMulSampler::new([2, 2], [3, 3], 1, &[[4, 5]], Activation::Elu)?.cut(17)?;
+    /// assert_eq!(sampler.outputs(), 17);
+    /// # Ok::<(), livi::Error>(())
+    /// ```
+    pub fn cut(self, m: usize) -> Result<Self> {
+        Ok(Self { network: self.network.cut(m)? })
+    }
+
+    /// As [`MatMulSampler::new`] with exactly m outputs: one nearly square matrix and, where m does not divide well, a row with the rest.
     ///
     /// # Errors
     /// A size of 0.

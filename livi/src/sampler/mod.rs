@@ -6,9 +6,10 @@
 mod correlated;
 mod matmul;
 mod mlp;
+pub mod published;
 mod sizes;
 
-pub use correlated::{CorrelatedSampler, Head};
+pub use correlated::{CorrelatedSampler, Head, Part};
 pub use matmul::{MatMulNetwork, MatMulSampler, two_sided};
 pub use mlp::MlpSampler;
 pub use sizes::{matrix_and_remainder, rows_by_share};
@@ -48,10 +49,44 @@ pub enum LastLayer {
     /// X (S, i0, i1) to `left` X `right`, shapes (o0, i0) and (i1, o1).
     TwoSided {
         /// Left factor.
-        left: Var,
+        left: LastWeight,
         /// Right factor.
-        right: Var,
+        right: LastWeight,
     },
+}
+
+/// A weight of a last layer: a parameter, or those of its rows and first columns whose outputs belong to theta.
+#[derive(Clone, Copy, Debug)]
+pub struct LastWeight {
+    /// The rows and columns in question, on the tape.
+    pub value: Var,
+    /// The whole parameter.
+    pub parameter: Var,
+    /// Row of the parameter that `value` begins with; its columns begin with the first.
+    pub first_row: usize,
+}
+
+impl LastWeight {
+    /// The whole parameter.
+    pub fn whole(parameter: Var) -> Self {
+        Self { value: parameter, parameter, first_row: 0 }
+    }
+
+    /// Consecutive rows of a parameter.
+    ///
+    /// # Errors
+    /// Rows that it does not have.
+    pub fn rows(tape: &mut Tape, parameter: Var, first_row: usize, count: usize) -> Result<Self> {
+        Ok(Self { value: tape.narrow(parameter, 0, first_row, count)?, parameter, first_row })
+    }
+
+    /// The first columns of a parameter.
+    ///
+    /// # Errors
+    /// More than it has.
+    pub fn columns(tape: &mut Tape, parameter: Var, count: usize) -> Result<Self> {
+        Ok(Self { value: tape.narrow(parameter, 1, 0, count)?, parameter, first_row: 0 })
+    }
 }
 
 /// One part of theta: consecutive weights made by one last layer.
@@ -86,7 +121,8 @@ pub trait Sampler: Send + Sync {
     fn outputs(&self) -> usize;
     /// The sampler's own weights, in the order in which `record` takes them.
     fn parameters(&self) -> Vec<Parameter>;
-    /// Positions of the parameters that are added to theta, whose elements one after another are as many as the outputs.
+    /// Positions of the parameters that are added to theta. Their elements, one after another, are those of theta; where outputs are cut off, the
+    /// last few belong to none.
     fn output_biases(&self) -> Vec<usize>;
     /// Records g(z) for latents of shape (S, d).
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded>;

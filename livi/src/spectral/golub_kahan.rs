@@ -289,13 +289,34 @@ impl<T: Real> GolubKahan<T> {
         Ok(self.svd.values()[..depth].to_vec())
     }
 
+    /// Singular value number `index` of B from the largest, and the residual `|J^T J v - s^2 v|` of its right vector v that the coefficients
+    /// predict: `alpha_k beta_k` times the vector's last coefficient.
+    pub(super) fn ritz_pair(&mut self, probe: usize, index: usize) -> Result<(f64, f64)> {
+        let depth = self.depth(probe);
+        self.decompose(probe, depth, self.probes[probe].state == State::Wide)?;
+        let probe = &self.probes[probe];
+        let residual = match probe.state {
+            State::Running => probe.alpha[depth - 1] * probe.beta[depth - 1] * self.svd.right(depth - 1, index).abs(),
+            State::Square | State::Wide => 0.0,
+        };
+        Ok((self.svd.values()[index], residual))
+    }
+
+    /// Writes the right vector in R^d of singular value number `index` of B into `out`.
+    pub(super) fn ritz_vector(&mut self, probe: usize, index: usize, out: &mut [T]) -> Result<()> {
+        let depth = self.depth(probe);
+        let size = self.decompose(probe, depth, self.probes[probe].state == State::Wide)?;
+        let coefficients: Vec<f64> = (0..size).map(|row| self.svd.right(row, index)).collect();
+        combine(&self.probes[probe].right, &coefficients, out);
+        Ok(())
+    }
+
     /// Writes the right vector in R^d of the largest or smallest singular value of B into `out` and returns that value.
     pub(super) fn extreme_right_vector(&mut self, probe: usize, largest: bool, out: &mut [T]) -> Result<f64> {
         let depth = self.depth(probe);
         let size = self.decompose(probe, depth, self.probes[probe].state == State::Wide)?;
         let index = if largest { 0 } else { size - 1 };
-        let coefficients: Vec<f64> = (0..size).map(|row| self.svd.right(row, index)).collect();
-        combine(&self.probes[probe].right, &coefficients, out);
+        self.ritz_vector(probe, index, out)?;
         Ok(self.svd.values()[index])
     }
 

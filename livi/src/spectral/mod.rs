@@ -10,6 +10,7 @@
 mod arguments;
 pub mod bounds;
 mod cg;
+mod deflation;
 mod golub_kahan;
 mod kernels;
 mod linear_map;
@@ -28,6 +29,7 @@ mod trace;
 mod triplet;
 
 pub use cg::{CgOptions, CgReport, conjugate_gradients};
+pub use deflation::{DominantSpace, complement_probes, dominant_spaces};
 pub use golub_kahan::GolubKahan;
 pub use linear_map::{Counted, DenseMap, LinearMap, Products};
 pub use lobpcg::{SmallestOptions, lobpcg};
@@ -37,9 +39,9 @@ pub use probes::{fill_gaussian, fill_rademacher, orthonormal_probes};
 pub use quadrature::Quadrature;
 pub use real::Real;
 pub use slq::{
-    ProbeBracket, ProbeKind, ProbeSolves, SlqOptions, SlqReport, stochastic_lanczos_quadrature,
+    BracketMean, ProbeBracket, ProbeKind, ProbeSolves, SlqOptions, SlqReport, stochastic_lanczos_quadrature,
     stochastic_lanczos_quadrature_in,
 };
-pub use smallest::{krylov_largest, krylov_smallest};
+pub use smallest::{krylov_largest, krylov_largest_block, krylov_smallest, krylov_smallest_block};
 pub use trace::{TraceEstimate, frobenius_squared, hutchinson_trace, mean_and_standard_error};
-pub use triplet::SingularTriplet;
+pub use triplet::{FAILURE, SingularTriplet};

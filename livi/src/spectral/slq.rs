@@ -44,6 +44,8 @@ pub struct ProbeBracket {
     pub depth: usize,
     /// Whether the Krylov space was exhausted, so that lower and upper agree up to rounding.
     pub is_invariant: bool,
+    /// How far rounding of the products may move the three values, see [`SlqReport::rounding`].
+    pub rounding: f64,
 }
 
 /// Solves `A w = v` for the probes v as they were given, from the Krylov bases of the quadrature.
@@ -173,7 +175,7 @@ pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
         predicted_residuals: Vec::with_capacity(count),
     });
     let mut per_probe = Vec::with_capacity(count);
-    let (mut rounding, mut certified_lower) = (0.0, f64::NEG_INFINITY);
+    let mut certified_lower = f64::NEG_INFINITY;
     let block = workspace.capacity().min(count);
     let mut residual_workspace =
         if options.solve { (vec![zero; block * rows], vec![zero; block * cols]) } else { (Vec::new(), Vec::new()) };
@@ -193,15 +195,15 @@ pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
             // Once both have converged their order is decided by rounding.
             let (lower, upper) = (lower.min(upper), lower.max(upper));
             let scale = cols as f64;
+            let perturbation = 8.0 * T::UNIT_ROUNDOFF * workspace.norm_estimate(index);
             per_probe.push(ProbeBracket {
                 lower: scale * lower,
                 upper: scale * upper,
                 estimate: scale * meeting.clamp(lower, upper),
                 depth,
                 is_invariant: workspace.is_invariant(index),
+                rounding: scale * gauss.half_log_sensitivity(options.sigma, perturbation),
             });
-            let perturbation = 8.0 * T::UNIT_ROUNDOFF * workspace.norm_estimate(index);
-            rounding += scale * gauss.half_log_sensitivity(options.sigma, perturbation);
             let ritz_values = &radau.nodes[..depth];
             certified_lower = certified_lower.max(bounds::lower_from_ritz_values(ritz_values, cols, options.sigma)?);
             if let Some(solves) = &mut solves {
@@ -225,27 +227,80 @@ pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
             solves.residuals.push(norm(residual) / norm(probe));
         }
     }
-    let mean_of = |value: fn(&ProbeBracket) -> f64| {
-        let samples: Vec<f64> = per_probe.iter().map(value).collect();
-        let (mean, error) = mean_and_standard_error(&samples)?;
-        Ok::<_, crate::Error>((mean, if options.kind == ProbeKind::OrthogonalBasis { 0.0 } else { error }))
-    };
-    let (estimate, standard_error) = mean_of(|bracket| bracket.estimate)?;
-    let (lower, lower_standard_error) = mean_of(|bracket| bracket.lower)?;
-    let (upper, upper_standard_error) = mean_of(|bracket| bracket.upper)?;
-    Ok(SlqReport {
-        estimate,
-        lower,
-        upper,
-        standard_error,
-        lower_standard_error,
-        upper_standard_error,
-        rounding: rounding / count as f64,
-        certified_lower,
-        per_probe,
-        solves,
-        products: map.products(),
-    })
+    SlqReport::summarise(per_probe, options.kind, certified_lower, solves, map.products())
+}
+
+impl<T> SlqReport<T> {
+    /// Means and standard errors of brackets.
+    fn summarise(
+        per_probe: Vec<ProbeBracket>,
+        kind: ProbeKind,
+        certified_lower: f64,
+        solves: Option<ProbeSolves<T>>,
+        products: Products,
+    ) -> Result<Self> {
+        let mean = BracketMean::of(&per_probe, kind)?;
+        Ok(Self {
+            estimate: mean.estimate,
+            lower: mean.lower,
+            upper: mean.upper,
+            standard_error: mean.standard_error,
+            lower_standard_error: mean.lower_standard_error,
+            upper_standard_error: mean.upper_standard_error,
+            rounding: mean.rounding,
+            certified_lower,
+            per_probe,
+            solves,
+            products,
+        })
+    }
+}
+
+/// Mean of the brackets of several probes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BracketMean {
+    /// Mean of the estimates.
+    pub estimate: f64,
+    /// Mean of the lower ends.
+    pub lower: f64,
+    /// Mean of the upper ends.
+    pub upper: f64,
+    /// Monte-Carlo standard error of `estimate`: infinite for one independent probe, 0 for a basis.
+    pub standard_error: f64,
+    /// Monte-Carlo standard error of `lower`.
+    pub lower_standard_error: f64,
+    /// Monte-Carlo standard error of `upper`.
+    pub upper_standard_error: f64,
+    /// Mean allowance for rounding.
+    pub rounding: f64,
+}
+
+impl BracketMean {
+    /// The mean over some probes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for no bracket.
+    ///
+    /// ```
+    /// use livi::spectral::{BracketMean, ProbeBracket, ProbeKind};
+    /// let one = ProbeBracket { lower: 0.0, upper: 2.0, estimate: 1.0, depth: 3, is_invariant: false, rounding: 0.0 };
+    /// let two = ProbeBracket { upper: 4.0, estimate: 3.0, ..one };
+    /// let mean = BracketMean::of(&[one, two], ProbeKind::Independent)?;
+    /// assert_eq!((mean.estimate, mean.upper, mean.standard_error), (2.0, 3.0, 1.0));
+    /// # Ok::<(), livi::Error>(())
+    /// ```
+    pub fn of(brackets: &[ProbeBracket], kind: ProbeKind) -> Result<Self> {
+        let mean_of = |value: fn(&ProbeBracket) -> f64| {
+            let samples: Vec<f64> = brackets.iter().map(value).collect();
+            let (mean, error) = mean_and_standard_error(&samples)?;
+            Ok::<_, crate::Error>((mean, if kind == ProbeKind::OrthogonalBasis { 0.0 } else { error }))
+        };
+        let (estimate, standard_error) = mean_of(|bracket| bracket.estimate)?;
+        let (lower, lower_standard_error) = mean_of(|bracket| bracket.lower)?;
+        let (upper, upper_standard_error) = mean_of(|bracket| bracket.upper)?;
+        let rounding = mean_of(|bracket| bracket.rounding)?.0;
+        Ok(Self { estimate, lower, upper, standard_error, lower_standard_error, upper_standard_error, rounding })
+    }
 }
 
 /// Where a rising lower and a falling upper sequence meet if the distance still to go is proportional to the last

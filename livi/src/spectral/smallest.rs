@@ -2,7 +2,7 @@
 
 use super::arguments::{expect_block, expect_positive};
 use super::lobpcg::SmallestOptions;
-use super::triplet::{measure, zero};
+use super::triplet::{measure_block, zero};
 use super::{Counted, GolubKahan, LinearMap, Products, Real, SingularTriplet};
 use crate::Result;
 
@@ -37,14 +37,28 @@ pub fn krylov_smallest<T: Real, M: LinearMap<T> + ?Sized>(
     options: &SmallestOptions,
     restarts: usize,
 ) -> Result<SingularTriplet<T>> {
+    Ok(krylov_smallest_block(map, 1, start, options, restarts)?.remove(0))
+}
+
+/// [`krylov_smallest`] for each row of `starts` (`count x d`) in lockstep, for a map that applies another J to each row (a batch of latents).
+///
+/// # Errors
+/// As [`krylov_smallest`].
+pub fn krylov_smallest_block<T: Real, M: LinearMap<T> + ?Sized>(
+    map: &mut M,
+    count: usize,
+    starts: &[T],
+    options: &SmallestOptions,
+    restarts: usize,
+) -> Result<Vec<SingularTriplet<T>>> {
     options.check()?;
     let mut map = Counted::new(map)?;
     let (rows, cols) = (map.rows(), map.cols());
-    expect_block("start vector", start, 1, cols)?;
+    expect_block("start vector", starts, count, cols)?;
     if rows < cols {
-        return Ok(zero(rows, cols));
+        return Ok(vec![zero(rows, cols); count]);
     }
-    krylov_extreme(&mut map, start, options.max_iterations, restarts, false, |value, residual| {
+    krylov_extreme(&mut map, count, starts, options.max_iterations, restarts, false, |value, residual| {
         options.is_reached(value, residual)
     })
 }
@@ -73,36 +87,78 @@ pub fn krylov_largest<T: Real, M: LinearMap<T> + ?Sized>(
     steps: usize,
     restarts: usize,
 ) -> Result<SingularTriplet<T>> {
+    Ok(krylov_largest_block(map, 1, start, tolerance, steps, restarts)?.remove(0))
+}
+
+/// [`krylov_largest`] for each row of `starts` (`count x d`) in lockstep, for a map that applies another J to each row (a batch of latents).
+///
+/// # Errors
+/// As [`krylov_largest`].
+pub fn krylov_largest_block<T: Real, M: LinearMap<T> + ?Sized>(
+    map: &mut M,
+    count: usize,
+    starts: &[T],
+    tolerance: f64,
+    steps: usize,
+    restarts: usize,
+) -> Result<Vec<SingularTriplet<T>>> {
     super::arguments::expect_tolerance(tolerance)?;
     expect_positive("steps", steps)?;
     let mut map = Counted::new(map)?;
-    expect_block("start vector", start, 1, map.cols())?;
-    krylov_extreme(&mut map, start, steps, restarts, true, |value, residual| residual <= tolerance * value * value)
+    expect_block("start vector", starts, count, map.cols())?;
+    let is_reached = |value: f64, residual: f64| residual <= tolerance * value * value;
+    krylov_extreme(&mut map, count, starts, steps, restarts, true, is_reached)
 }
 
 fn krylov_extreme<T: Real, M: LinearMap<T>>(
     map: &mut Counted<M>,
-    start: &[T],
+    count: usize,
+    starts: &[T],
     steps: usize,
     restarts: usize,
     largest: bool,
     is_reached: impl Fn(f64, f64) -> bool,
-) -> Result<SingularTriplet<T>> {
-    let mut process = GolubKahan::new(map.rows(), map.cols(), 1, steps)?;
-    let mut iterations = 0;
-    let mut vector = start.to_vec();
+) -> Result<Vec<SingularTriplet<T>>> {
+    expect_positive("number of start vectors", count)?;
+    let cols = map.cols();
+    let mut process = GolubKahan::new(map.rows(), cols, count, steps)?;
+    let mut vectors = starts.to_vec();
+    let mut found: Vec<SingularTriplet<T>> = Vec::new();
     let mut round = 0;
     loop {
-        process.run(map, 1, &vector)?;
-        iterations += process.depth(0);
-        process.extreme_right_vector(0, largest, &mut vector)?;
-        let mut triplet = measure(map, vector)?;
-        triplet.converged = is_reached(triplet.value, triplet.residual);
-        if triplet.converged || round == restarts {
-            let products: Products = map.products();
-            return Ok(SingularTriplet { iterations, products, ..triplet });
+        process.run(map, count, &vectors)?;
+        let mut seen = Vec::with_capacity(count);
+        for (probe, vector) in vectors.chunks_exact_mut(cols).enumerate() {
+            process.extreme_right_vector(probe, largest, vector)?;
+            seen.push(process.ritz_pair(probe, 0)?.0);
         }
-        vector = triplet.right;
+        let measured = measure_block(map, count, vectors)?;
+        let mut next = Vec::with_capacity(count);
+        for (probe, triplet) in measured.into_iter().enumerate() {
+            let depth = process.depth(probe);
+            let former = found.get(probe);
+            // What has converged stays as it is while the others go on.
+            if former.is_some_and(|former| former.converged) {
+                next.extend(former.cloned());
+                continue;
+            }
+            next.push(SingularTriplet {
+                converged: is_reached(triplet.value, triplet.residual),
+                iterations: former.map_or(0, |former| former.iterations) + depth,
+                first_space: former.map_or(depth, |former| former.first_space),
+                largest_seen: seen[probe].max(triplet.value).max(former.map_or(0.0, |former| former.largest_seen)),
+                ..triplet
+            });
+        }
+        found = next;
+        if round == restarts || found.iter().all(|triplet| triplet.converged) {
+            let all = map.products();
+            // Every product was made for all rows.
+            let each = Products { apply: all.apply / count, apply_transpose: all.apply_transpose / count };
+            found.iter_mut().for_each(|triplet| triplet.products = each);
+            return Ok(found);
+        }
+        vectors = found.iter().flat_map(|triplet| triplet.right.iter().copied()).collect();
         round += 1;
     }
 }

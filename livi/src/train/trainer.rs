@@ -102,7 +102,8 @@ impl Trainer {
                 let plan = machine.load(program.preparation_plan()?)?;
                 let settings = settings_of(&config.entropy);
                 let (tape, parameters) = (&mut program.tape, &program.parameters);
-                Some((plan, Directions::load(tape, &mut machine, &*model.sampler, parameters, method, settings)?))
+                let (sampler, samples) = (&*model.sampler, config.training.samples);
+                Some((plan, Directions::load(tape, &mut machine, sampler, parameters, method, settings, samples)?))
             }
         };
         if let Training::Table(table) = &dataset.training {
@@ -448,5 +449,6 @@ pub fn settings_of(config: &EntropyConfig) -> Settings {
         iterations: config.iterations,
         tolerance: config.tolerance,
         directions: true,
+        ..Settings::default()
     }
 }

@@ -4,7 +4,7 @@ use super::{MethodRow, STANDARD_ERRORS, Side, Verification};
 use std::fmt;
 
 impl fmt::Display for Verification {
-    /// One row a method: value in nats, gap to the exact value, whether its claim holds, standard error, products, seconds.
+    /// One row a method: value in nats, gap to the exact value, whether its claim holds, standard error, products, seconds, memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.latents == 1 { "latent" } else { "latents" };
         writeln!(f, "m = {}, d = {}, sigma = {}, {} {plural}", self.m, self.d, self.sigma, self.latents)?;
@@ -15,13 +15,13 @@ impl fmt::Display for Verification {
         )?;
         writeln!(
             f,
-            "{:<12} {:>14} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10}",
-            "method", "value (nats)", "gap to exact", "own bracket", "holds", "std error", "products", "seconds"
+            "{:<12} {:>14} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10} {:>10}",
+            "method", "value (nats)", "gap to exact", "own bracket", "holds", "std error", "products", "seconds", "MiB"
         )?;
         for row in &self.methods {
             writeln!(
                 f,
-                "{:<12} {:>14.4} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10.4}",
+                "{:<12} {:>14.4} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10.4} {:>10.2}",
                 row.method,
                 row.value,
                 if row.side == Side::Exact { "-".into() } else { format!("{:+.4}", row.gap) },
@@ -29,7 +29,8 @@ impl fmt::Display for Verification {
                 claim(row),
                 if row.standard_error > 0.0 { format!("{:.4}", row.standard_error) } else { "-".into() },
                 row.products,
-                row.seconds
+                row.seconds,
+                row.bytes as f64 / f64::from(1 << 20)
             )?;
         }
         if let Some(found) = &self.true_entropy {

@@ -4,7 +4,7 @@ use autograd::{DType, Element, Machine, Plan, Request, Tape, Var};
 use faer::{Mat, MatRef};
 use livi::activation::Activation;
 use livi::entropy::{JacobianMap, JacobianPrograms};
-use livi::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Sampler, initial_parameters};
+use livi::sampler::{CorrelatedSampler, Head, MatMulSampler, MlpSampler, Sampler, initial_parameters};
 use livi::spectral::Real;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -64,7 +64,25 @@ pub fn small() -> Vec<Case> {
             9,
         ),
         Case::new("correlated", correlated([3, 3], [10, 8], [7, 6], &[30, 12, 25]), 10),
+        // Cut within the last row, at the end of a row, to less than a row, and within the last head.
+        Case::new("mm cut to some rows and a part of one", cut(8, 9, 60), 30),
+        Case::new("mm cut to whole rows", cut(8, 9, 54), 31),
+        Case::new("mm cut to less than a row", cut(3, 30, 20), 32),
+        Case::new("mm cut to fewer rows than hidden ones", cut(8, 4, 15), 36),
+        Case::new("correlated cut", correlated_cut(), 34),
     ]
+}
+
+/// An MM sampler with an output matrix of which m numbers are kept.
+fn cut(rows: usize, columns: usize, m: usize) -> MatMulSampler {
+    MatMulSampler::new([3, 2], [5, 6], 0, &[[rows, columns]], Activation::Elu).unwrap().cut(m).unwrap()
+}
+
+fn correlated_cut() -> CorrelatedSampler {
+    let head = |rows, hidden, outputs, hidden_layers| Head { input: [rows, 4], hidden, outputs, hidden_layers };
+    let heads =
+        [head(3, [4, 5], vec![[7, 8]], 0), head(4, [6, 3], vec![[5, 5], [1, 9]], 1), head(2, [5, 4], vec![[9, 10]], 2)];
+    CorrelatedSampler::new([3, 3], &[[6, 5], [9, 4]], &heads, Activation::Tanh).unwrap().cut(56 + 34 + 77).unwrap()
 }
 
 /// Samplers with up to 400 latents.
@@ -154,9 +172,21 @@ pub fn with_map<T: Real + Element, A>(
     block: usize,
     ask: impl FnOnce(&mut JacobianMap<'_, T>) -> A,
 ) -> A {
+    with_maps(sampler, parameters, latent, 1, block, ask)
+}
+
+/// The same on the Jacobians at several latents.
+pub fn with_maps<T: Real + Element, A>(
+    sampler: &dyn Sampler,
+    parameters: &[Vec<f64>],
+    latent: &[f64],
+    samples: usize,
+    block: usize,
+    ask: impl FnOnce(&mut JacobianMap<'_, T>) -> A,
+) -> A {
     let mut tape = Tape::new();
     let vars: Vec<Var> = sampler.parameters().iter().map(|p| tape.input(&p.shape, T::DTYPE)).collect();
-    let programs = JacobianPrograms::record(&mut tape, sampler, &vars, T::DTYPE, block).unwrap();
+    let programs = JacobianPrograms::record_samples(&mut tape, sampler, &vars, T::DTYPE, samples, block).unwrap();
     let mut machine = Machine::cpu(1).unwrap();
     let jacobian = programs.load(&mut machine).unwrap();
     fill(&mut machine, &vars, parameters);

@@ -154,7 +154,8 @@ fn as_many_probes_as_latents_give_the_exact_gradient() {
 #[test]
 fn too_few_steps_are_made_up_for_by_conjugate_gradients() {
     for case in &small() {
-        let settings = Settings { probes: case.d(), steps: 2, iterations: 100, tolerance: 1e-11, directions: true };
+        let settings =
+            Settings { probes: case.d(), steps: 2, iterations: 100, tolerance: 1e-11, ..Settings::default() };
         let found = gradient_of(case, &directions(case, Method::Slq, &settings, 5));
         assert!(relative_difference(&found, &exact_gradients(case).0) < 1e-8, "{}", case.name);
     }

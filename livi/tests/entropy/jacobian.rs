@@ -2,7 +2,9 @@
 
 use crate::cases::{Case, dense_jacobian, fill, large, singular_values, small, uniform, with_map};
 use autograd::{DType, Element, Machine, Tape, Var};
+use livi::activation::Activation;
 use livi::entropy::{JacobianPrograms, Spectrum};
+use livi::sampler::{MatMulSampler, initial_parameters};
 use livi::spectral::{LinearMap, Real};
 
 fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
@@ -37,6 +39,32 @@ fn the_folded_map_has_no_more_rows_than_the_jacobian_and_fewer_where_the_last_la
     assert_eq!(find("mlp"), 12);
     assert_eq!(find("mlp with a bottleneck"), 3);
     assert_eq!(find("mlp with more hidden units than weights"), 11);
+    // Six whole rows fold to 5 x 6, their hidden size; the seventh stays a row of six.
+    assert_eq!(find("mm cut to some rows and a part of one"), 30 + 6);
+    assert_eq!(find("mm cut to less than a row"), 6);
+}
+
+#[test]
+fn a_cut_sampler_is_the_whole_one_without_its_last_weights() {
+    let whole = MatMulSampler::new([3, 2], [5, 6], 1, &[[8, 9]], Activation::Elu).unwrap();
+    let parameters = initial_parameters(&whole, 5);
+    let latent = uniform(6, 6);
+    let all = dense_jacobian(&whole, &parameters, &latent);
+    for m in [1, 8, 9, 10, 64, 72] {
+        let cut = whole.clone().cut(m).unwrap();
+        let kept = dense_jacobian(&cut, &parameters, &latent);
+        assert!((&kept - all.subrows(0, m)).norm_max() < 1e-15, "{m}");
+    }
+}
+
+#[test]
+fn a_cut_that_keeps_nothing_or_more_than_there_is_or_spares_a_whole_matrix_is_refused() {
+    let one = MatMulSampler::new([3, 2], [5, 6], 1, &[[8, 9]], Activation::Elu).unwrap();
+    let two = MatMulSampler::new([3, 2], [5, 6], 1, &[[8, 9], [1, 4]], Activation::Elu).unwrap();
+    let message = |sampler: &MatMulSampler, m| sampler.clone().cut(m).unwrap_err().to_string();
+    assert_eq!(message(&one, 0), "sampler: 0 of 72 outputs cannot be kept, expected 1 to 72");
+    assert_eq!(message(&one, 73), "sampler: 73 of 72 outputs cannot be kept, expected 1 to 72");
+    assert_eq!(message(&two, 72), "sampler: 72 of 76 outputs cannot be kept, expected 73 to 76");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use crate::cases::{Case, half_log_det, large, singular_values, small, uniform};
 use autograd::DType;
 use livi::Result;
+use livi::activation::Activation;
 use livi::entropy::{Constants, Method, Settings};
-use livi::verify::{Verification, verify};
+use livi::sampler::MatMulSampler;
+use livi::verify::{Verification, verify, verify_within};
 
 fn run(case: &Case, latents: usize, sigma: f64, dtype: DType) -> Result<Verification> {
     let latents = uniform(latents * case.d(), 3);
@@ -65,7 +67,7 @@ fn serialised_it_has_exactly_the_documented_fields() {
         json["methods"].as_array().unwrap().iter().map(|row| row["method"].as_str().unwrap()).collect();
     assert_eq!(names, ["exact", "smallest", "largest", "slq", "paper", "interlacing", "frobenius"]);
     for row in json["methods"].as_array().unwrap() {
-        assert_eq!(keys(row), "lower method products residual seconds standard_error upper value");
+        assert_eq!(keys(row), "bytes lower method products residual seconds standard_error upper value");
         assert!(row["value"].is_f64());
     }
     assert_eq!(json["methods"][0]["value"].as_f64().unwrap(), found.exact());
@@ -115,6 +117,49 @@ fn a_claim_that_fails_is_named_with_both_numbers_in_sentence_and_table() {
     let violations = found.violations();
     assert_eq!(violations, [format!("smallest: the lower bound {} lies above the exact {exact}", exact + 1.0)]);
     assert!(found.to_string().contains("VIOLATED: smallest: the lower bound"));
+}
+
+#[test]
+fn beyond_full_depth_every_claim_holds_without_the_spectrum_and_progress_is_told() {
+    let sampler = MatMulSampler::new([21, 20], [22, 23], 0, &[[28, 22]], Activation::Elu).unwrap().cut(607).unwrap();
+    let case = Case::new("mm with 420 latents", sampler, 41);
+    let (latents, mut lines) = (uniform(2 * case.d(), 3), Vec::new());
+    for (sigma, dtype) in [(1e-2, DType::F64), (0.1, DType::F32)] {
+        let settings = Settings::default();
+        let (methods, memory) = (&Method::ALL, Some(100 << 20));
+        let sampler = case.sampler.as_ref();
+        let mut say = |line: &str| lines.push(line.to_string());
+        let parameters = &case.parameters;
+        let found = verify_within(sampler, parameters, &latents, sigma, methods, &settings, dtype, 1, memory, &mut say)
+            .unwrap();
+        assert!(found.violations().is_empty(), "{dtype}:\n{found}");
+        assert!(found.singular_values.is_empty() && found.rounding > 0.0);
+        let mut mean = Constants::new(case.m(), case.d(), sigma).total();
+        let rounded = |x: f64| if dtype == DType::F32 { f64::from(x as f32) } else { x };
+        let parameters: Vec<Vec<f64>> = parameters.iter().map(|p| p.iter().map(|&x| rounded(x)).collect()).collect();
+        for z in latents.chunks_exact(case.d()) {
+            let z: Vec<f64> = z.iter().map(|&x| rounded(x)).collect();
+            mean += 0.5 * half_log_det(&singular_values(sampler, &parameters, &z), sigma);
+        }
+        assert!((found.exact() - mean).abs() < 1e-8 * mean.abs(), "{} {mean}", found.exact());
+        assert!(found.methods.iter().all(|row| row.bytes > 0 && row.bytes < 100 << 20));
+    }
+    assert!(lines[0].starts_with("exact: ") && lines.contains(&"slq".to_string()), "{lines:?}");
+}
+
+#[test]
+fn too_little_memory_is_refused_before_anything_runs() {
+    let sampler = MatMulSampler::sized([21, 20], [22, 23], 0, 607, Activation::Elu).unwrap();
+    let case = Case::new("mm with 420 latents", sampler, 41);
+    let latent = &case.latent;
+    let (sampler, parameters, settings) = (case.sampler.as_ref(), &case.parameters, Settings::default());
+    let (methods, memory) = (&[Method::Slq], Some(1 << 19));
+    let error = verify_within(sampler, parameters, latent, 0.1, methods, &settings, DType::F32, 1, memory, &mut |_| {
+        panic!("nothing runs")
+    })
+    .unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("524288 are allowed"), "{error}");
 }
 
 #[test]
