@@ -1,9 +1,11 @@
 //! The model that a configuration describes: network, likelihood, prior and sampler.
 
-use crate::config::{Architecture, Config, LikelihoodKind, NetworkConfig, PriorKind, SamplerKind};
+use crate::config::{Architecture, Config, HeadConfig, LikelihoodKind, NetworkConfig, PriorKind, SamplerKind};
 use crate::network::{Layer, Network};
 use crate::prior::Prior;
-use crate::sampler::{CorrelatedSampler, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around};
+use crate::sampler::{
+    CorrelatedSampler, Head, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around,
+};
 use crate::scale::log_scale_parameter;
 use crate::{Error, Result};
 
@@ -133,6 +135,15 @@ fn sampler(config: &Config, network: &Network) -> Result<Box<dyn Sampler>> {
         }
         SamplerKind::Correlated => {
             let noise = pair("latent", &own.latent)?;
+            if !own.heads.is_empty() {
+                let made: usize = own.heads.iter().map(|head| head.output[0] * head.output[1]).sum();
+                if made < m {
+                    let problem = format!("make {made} weights, but the network has {m}");
+                    return Err(Error::Config { key: "sampler.heads".into(), problem });
+                }
+                let heads: Vec<Head> = own.heads.iter().map(head).collect();
+                return Ok(Box::new(CorrelatedSampler::new(noise, &own.trunk, &heads, own.activation)?.cut(m)?));
+            }
             // One head for each layer of the network: its weight and bias together.
             let layers = network.layout().entries().chunk_by(|a, b| a.layer() == b.layer());
             let parts: Vec<usize> = layers.map(|layer| layer.iter().map(|e| e.range.len()).sum()).collect();
@@ -140,4 +151,9 @@ fn sampler(config: &Config, network: &Network) -> Result<Box<dyn Sampler>> {
             Box::new(CorrelatedSampler::sized(noise, &own.trunk, hidden, 0, &parts, own.activation)?)
         }
     })
+}
+
+fn head(config: &HeadConfig) -> Head {
+    let HeadConfig { input, hidden, output, hidden_layers } = *config;
+    Head { input, hidden, outputs: vec![output], hidden_layers }
 }

@@ -1,16 +1,18 @@
 //! Every entropy method against the exact value, at given latents of one sampler.
 
 mod exact;
+mod programs;
 mod table;
 
 use crate::entropy::{
-    Constants, EntropyBracket, Estimate, FULL_DEPTH, Jacobian, JacobianMap, JacobianPrograms, Method, Settings,
-    announced_bytes, check_sigma, combine, entropy_bracket, estimate, parameters,
+    Constants, EntropyBracket, Estimate, FULL_DEPTH, JacobianMap, Method, Settings, check_sigma, combine,
+    entropy_bracket, estimate, parameters,
 };
 use crate::sampler::Sampler;
 use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared};
 use crate::{Error, Result};
-use autograd::{DType, Element, Machine, Tape, Var};
+use autograd::{DType, Element};
+use programs::{Loaded, Planned};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
@@ -219,6 +221,8 @@ pub fn verify_within(
     };
     let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed, memory };
     let constants = Constants::new(m, d, sigma);
+    // What does not fit is refused before the exact value takes its time.
+    let planned = Planned::record(&task, dtype)?;
     let exact::Exact { row, rounding, singular_values, frobenius } = match d <= FULL_DEPTH {
         true => task.recorded(unit)?,
         false => task.accumulated(unit, say)?,
@@ -226,8 +230,8 @@ pub fn verify_within(
     let reference = row.value + constants.total();
     let mut all = vec![MethodRow { value: reference, ..row }];
     all.extend(match dtype {
-        DType::F32 => task.rows::<f32>(methods, constants, frobenius, say)?,
-        _ => task.rows::<f64>(methods, constants, frobenius, say)?,
+        DType::F32 => task.rows::<f32>(planned, methods, constants, frobenius, say)?,
+        _ => task.rows::<f64>(planned, methods, constants, frobenius, say)?,
     });
     for row in &mut all {
         row.gap = row.value - reference;
@@ -258,30 +262,6 @@ fn holds(row: &MethodRow, exact: f64, rounding: f64) -> bool {
     }
 }
 
-/// A machine with the programs of a Jacobian.
-struct Loaded {
-    machine: Machine,
-    jacobian: Jacobian,
-    /// Bytes of the plans.
-    bytes: usize,
-    /// Bytes of one number.
-    number: usize,
-}
-
-impl Loaded {
-    /// Bytes of the plans and of Krylov spaces of so many start vectors.
-    fn with_krylov(&self, count: usize, steps: usize) -> u64 {
-        let (rows, cols) = (self.jacobian.rows(), self.jacobian.cols());
-        let steps = steps.min(rows).min(cols);
-        (self.bytes + krylov_bytes(rows, cols, count, steps, self.number)) as u64
-    }
-}
-
-/// Bytes of Krylov spaces: vectors of both sides.
-fn krylov_bytes(rows: usize, cols: usize, count: usize, steps: usize, number: usize) -> usize {
-    count * (steps * rows + (steps + 1).min(cols) * cols) * number
-}
-
 /// What all methods are asked about.
 struct Task<'a> {
     sampler: &'a dyn Sampler,
@@ -297,10 +277,10 @@ impl Task<'_> {
     /// One answer for each latent, and the seconds they took. Random vectors come from the seed alone, whatever was asked before.
     fn run<T: Real + Element, A>(
         &self,
-        jacobian: &mut Loaded,
+        loaded: &mut Loaded,
         mut ask: impl FnMut(&mut JacobianMap<'_, T>, &mut StdRng) -> Result<A>,
     ) -> Result<(Vec<A>, f64)> {
-        let Loaded { machine, jacobian, .. } = jacobian;
+        let Loaded { machine, jacobian, .. } = loaded;
         let mut generator = StdRng::seed_from_u64(self.seed);
         let begin = Instant::now();
         let mut answers = Vec::new();
@@ -311,37 +291,10 @@ impl Task<'_> {
         Ok((answers, begin.elapsed().as_secs_f64()))
     }
 
-    /// The Jacobian's programs on a machine that holds the weights, for as many probes at once as the memory allows.
-    fn load<T: Real + Element>(&self) -> Result<Loaded> {
-        let mut tape = Tape::new();
-        let vars: Vec<Var> = parameters::declare(&mut tape, self.sampler, T::DTYPE);
-        let limit = self.memory.unwrap_or(usize::MAX);
-        let mut block = self.settings.probes.clamp(1, 32).min(self.sampler.latents());
-        loop {
-            let programs = JacobianPrograms::record(&mut tape, self.sampler, &vars, T::DTYPE, block)?;
-            let bytes = announced_bytes(&programs.plans().collect::<Vec<_>>());
-            let (rows, cols) = (programs.rows(), self.sampler.latents());
-            let steps = self.settings.steps.min(rows).min(cols);
-            let needed = bytes + krylov_bytes(rows, cols, block, steps, size_of::<T>());
-            if needed > limit && block > 1 {
-                block /= 2;
-                continue;
-            }
-            if needed > limit {
-                let advice = "allow that much, or take fewer steps";
-                return Err(autograd::Error::Memory { needed, limit, advice }.into());
-            }
-            let mut machine = Machine::cpu(rayon::current_num_threads())?;
-            let jacobian = programs.load(&mut machine)?;
-            parameters::write(&mut machine, &vars, self.parameters)?;
-            jacobian.fold(&mut machine)?;
-            return Ok(Loaded { machine, jacobian, bytes, number: size_of::<T>() });
-        }
-    }
-
     /// Rows of the methods but the exact one, and of the deterministic bounds. `squares` are squared Frobenius norms at the latents, if known.
     fn rows<T: Real + Element>(
         &self,
+        planned: Planned,
         methods: &[Method],
         constants: Constants,
         squares: Option<Vec<f64>>,
@@ -349,7 +302,7 @@ impl Task<'_> {
     ) -> Result<Vec<MethodRow>> {
         let settings = Settings { directions: false, ..*self.settings };
         let sigma = self.sigma;
-        let mut loaded = self.load::<T>()?;
+        let mut loaded = planned.load(self)?;
         let block = loaded.jacobian.map::<T>(&mut loaded.machine).block();
         let large = loaded.jacobian.cols() > FULL_DEPTH;
         let mut rows = Vec::new();

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     NumberList,
     /// A list of pairs of whole numbers from 0.
     PairList,
+    /// A list of heads of a sampler.
+    HeadList,
 }
 
 /// Every key there is, dotted, in the order of a written file.
@@ -66,6 +68,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("sampler.sigma", Kind::Number),
     ("sampler.init_scale", Kind::Number),
     ("sampler.learned_scales", Kind::Flag),
+    ("sampler.heads", Kind::HeadList),
     ("likelihood.kind", Kind::Choice(LikelihoodKind::NAMES)),
     ("likelihood.initial_noise_std", Kind::Number),
     ("likelihood.learn_noise", Kind::Flag),
@@ -112,6 +115,10 @@ impl Kind {
             Self::WholeList => "a list of whole numbers such as [50, 50]".into(),
             Self::NumberList => "a list of finite numbers such as [0.025, 0.975]".into(),
             Self::PairList => "a list of pairs of whole numbers such as [[25, 50], [50, 40]]".into(),
+            Self::HeadList => {
+                "a list of heads such as [{ input = [25, 10], hidden = [50, 40], output = [150, 150], hidden_layers = 1 }]"
+                    .into()
+            }
         }
     }
 
@@ -134,12 +141,8 @@ impl Kind {
             Self::TextList => every(Self::Text),
             Self::WholeList => every(Self::Whole),
             Self::NumberList => every(Self::Number),
-            Self::PairList => {
-                every(Self::WholeList)
-                    && value
-                        .as_array()
-                        .is_some_and(|list| list.iter().all(|pair| pair.as_array().is_some_and(|pair| pair.len() == 2)))
-            }
+            Self::PairList => value.as_array().is_some_and(|list| list.iter().all(is_pair)),
+            Self::HeadList => value.as_array().is_some_and(|list| list.iter().all(is_head)),
         }
     }
 
@@ -165,6 +168,19 @@ impl Kind {
             (_, Err(_)) => Err(format!("found `{raw}`, expected {}", self.expected())),
         }
     }
+}
+
+/// Whether a value is two whole numbers.
+fn is_pair(value: &Value) -> bool {
+    Kind::WholeList.accepts(value) && value.as_array().is_some_and(|pair| pair.len() == 2)
+}
+
+/// Whether a value has exactly the fields of a [`HeadConfig`](super::HeadConfig).
+fn is_head(value: &Value) -> bool {
+    value.as_table().is_some_and(|head| {
+        let sizes = ["input", "hidden", "output"].iter().all(|name| head.get(*name).is_some_and(is_pair));
+        sizes && head.len() == 4 && head.get("hidden_layers").is_some_and(|count| Kind::Whole.accepts(count))
+    })
 }
 
 /// Kind of a key, if there is such a key.
@@ -271,5 +287,15 @@ mod tests {
     fn pairs_of_any_other_length_are_refused() {
         let value = Kind::PairList.read("[[1, 2], [3]]").unwrap();
         assert!(Kind::PairList.check(&value).unwrap_err().contains("pairs of whole numbers"));
+    }
+
+    #[test]
+    fn a_head_without_one_of_its_fields_or_with_another_is_refused() {
+        let complete = "input = [25, 10], hidden = [50, 40], output = [150, 150], hidden_layers = 1";
+        let check = |head: &str| Kind::HeadList.check(&Kind::HeadList.read(&format!("[{{ {head} }}]")).unwrap());
+        assert_eq!(check(complete), Ok(()));
+        for wrong in [&complete[17..], &format!("{complete}, depth = 2"), &complete.replace("150, 150", "150")] {
+            assert!(check(wrong).unwrap_err().contains("a list of heads"), "{wrong}");
+        }
     }
 }

@@ -23,8 +23,8 @@ pub use choices::{
     Activation, Architecture, Dtype, LikelihoodKind, PriorKind, ReportedPart, SamplerKind, Schedule, Source,
 };
 pub use sections::{
-    DataConfig, EarlyStoppingConfig, EntropyConfig, LikelihoodConfig, NetworkConfig, PredictionConfig, PriorConfig,
-    SamplerConfig, TrainingConfig,
+    DataConfig, EarlyStoppingConfig, EntropyConfig, HeadConfig, LikelihoodConfig, NetworkConfig, PredictionConfig,
+    PriorConfig, SamplerConfig, TrainingConfig,
 };
 
 /// Version of the configuration's format; files of another version are refused.

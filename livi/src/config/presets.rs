@@ -1,6 +1,7 @@
 //! Named configurations: each is the default with the settings of its table on top.
 
-use super::Config;
+use super::{Config, HeadConfig};
+use crate::sampler::{Head, published};
 use crate::{Error, Result};
 
 type Overrides = &'static [(&'static str, &'static str)];
@@ -170,10 +171,45 @@ const MNIST_MLP: Overrides = &[
     ("sampler.hidden_layers", "2"),
 ];
 
-/// Names of all presets: `toy`, `toy-slq`, `toy-paper`, `mnist-lenet`, `mnist-mlp` and `uci-SET` for the seven UCI sets.
+/// CIFAR with wide residual networks and the samplers of the published sizes, trained as published (Uppal et al. 2023, appendix on CIFAR: AMSGrad
+/// with learning rate 7e-5 and cosine decay, 100 epochs, batches of 256, 10 weight samples), but for the entropy, which is estimated by one probe
+/// of quadrature. Batches and samples are for a graphics card; the memory they take is announced.
+const CIFAR: Overrides = &[
+    ("data.source", "images"),
+    ("network.architecture", "wide_resnet"),
+    ("network.input", "[3, 32, 32]"),
+    ("network.activation", "relu"),
+    ("likelihood.kind", "softmax"),
+    ("sampler.kind", "cmmnn"),
+    ("sampler.hidden", "[]"),
+    ("sampler.activation", "elu"),
+    ("sampler.sigma", "1e-3"),
+    ("entropy.method", "slq"),
+    ("entropy.probes", "1"),
+    ("entropy.steps", "10"),
+    ("training.epochs", "100"),
+    ("training.batch_size", "256"),
+    ("training.samples", "10"),
+    ("training.learning_rate", "7e-5"),
+    ("training.checkpoint_every", "200"),
+    ("training.log_every", "10"),
+    ("prediction.samples", "100"),
+];
+
+const CIFAR10: Overrides =
+    &[("data.set", "cifar10"), ("network.outputs", "10"), ("network.depth", "16"), ("network.width", "4")];
+
+const CIFAR100: Overrides =
+    &[("data.set", "cifar100"), ("network.outputs", "100"), ("network.depth", "28"), ("network.width", "10")];
+
+/// Names of the presets that are no UCI sets.
+const NAMED: [&str; 7] =
+    ["toy", "toy-slq", "toy-paper", "mnist-lenet", "mnist-mlp", "cifar10-wrn16-4", "cifar100-wrn28-10"];
+
+/// Names of all presets: `toy`, `toy-slq`, `toy-paper`, `mnist-lenet`, `mnist-mlp`, `cifar10-wrn16-4`, `cifar100-wrn28-10` and `uci-SET` for the
+/// seven UCI sets.
 pub fn names() -> Vec<String> {
-    let named = ["toy", "toy-slq", "toy-paper", "mnist-lenet", "mnist-mlp"].map(String::from);
-    named.into_iter().chain(uci_sets().map(|set| format!("uci-{set}"))).collect()
+    NAMED.into_iter().map(String::from).chain(uci_sets().map(|set| format!("uci-{set}"))).collect()
 }
 
 /// Names of the UCI sets that have a preset, in the order of their names.
@@ -189,6 +225,8 @@ pub(super) fn preset(name: &str) -> Result<Config> {
         "toy-paper" => apply(&mut config, &[TOY, PAPER])?,
         "mnist-lenet" => apply(&mut config, &[MNIST, MNIST_LENET])?,
         "mnist-mlp" => apply(&mut config, &[MNIST, MNIST_MLP])?,
+        "cifar10-wrn16-4" => cifar(&mut config, CIFAR10, published::cifar10_heads())?,
+        "cifar100-wrn28-10" => cifar(&mut config, CIFAR100, published::cifar100_heads())?,
         _ => {
             let set = name.strip_prefix("uci-").and_then(|name| UCI_SETS.iter().find(|set| set.0 == name));
             let Some((set, particular)) = set else {
@@ -203,6 +241,18 @@ pub(super) fn preset(name: &str) -> Result<Config> {
     Ok(config)
 }
 
+/// Settings for CIFAR with the published noise, trunk and heads.
+fn cifar(config: &mut Config, particular: Overrides, heads: Vec<Head>) -> Result<()> {
+    apply(config, &[CIFAR, particular])?;
+    let sampler = &mut config.sampler;
+    (sampler.latent, sampler.trunk) = (published::NOISE.to_vec(), published::TRUNK.to_vec());
+    let single = |Head { input, hidden, outputs, hidden_layers }: Head| {
+        outputs.into_iter().map(move |output| HeadConfig { input, hidden, output, hidden_layers })
+    };
+    sampler.heads = heads.into_iter().flat_map(single).collect();
+    Ok(())
+}
+
 fn apply(config: &mut Config, tables: &[Overrides]) -> Result<()> {
     tables.iter().copied().flatten().try_for_each(|(key, value)| config.set(&format!("{key}={value}")))
 }
@@ -210,10 +260,11 @@ fn apply(config: &mut Config, tables: &[Overrides]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Model;
 
     #[test]
     fn every_preset_is_a_valid_configuration() {
-        assert_eq!(names().len(), 12);
+        assert_eq!(names().len(), 14);
         for name in names() {
             preset(&name).unwrap().validate().unwrap();
         }
@@ -226,6 +277,25 @@ mod tests {
         assert_eq!((toy.training.steps, toy.training.samples, toy.training.batch_size), (Some(7500), 3, 0));
         assert_eq!((toy.training.learning_rate, toy.training.noise_learning_rate), (1.5e-3, 4.5e-3));
         assert_eq!(toy.sampler.sigma, 0.009);
+    }
+
+    #[test]
+    fn the_cifar_presets_have_the_published_samplers_for_the_weights_of_their_networks() {
+        for (preset, name) in [("cifar10-wrn16-4", "cifar10"), ("cifar100-wrn28-10", "cifar100")] {
+            let config = Config::preset(preset).unwrap();
+            let model = Model::new(&config, 3 * 32 * 32, config.network.outputs).unwrap();
+            let published = published::by_name(name).unwrap();
+            assert_eq!(model.network.layout().len(), published.outputs(), "{preset}");
+            assert_eq!(model.sampler.outputs(), published.outputs(), "{preset}");
+            assert_eq!(model.sampler.parameters(), published.parameters(), "{preset}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_with_heads_is_read_back_as_it_was_written() {
+        let config = preset("cifar10-wrn16-4").unwrap();
+        let text = config.to_toml_string().unwrap();
+        assert_eq!(Config::from_toml_text("run.toml".as_ref(), &text).unwrap(), config);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub struct SamplerConfig {
     /// Latent size: `[d]` for `mlp`, `[rows, columns]` for `mm` and `cmmnn`. Default `[60]`.
     pub latent: Vec<usize>,
     /// `mlp`: widths of the hidden layers (empty for an affine sampler). `mm`: `[rows, columns]` of every hidden
-    /// matrix. `cmmnn`: must be empty, heads size themselves. Default `[105]`.
+    /// matrix. `cmmnn`: must be empty, heads have sizes of their own. Default `[105]`.
     pub hidden: Vec<usize>,
     /// `mm`: number of hidden matrices. Default 1.
     pub hidden_layers: usize,
@@ -118,6 +118,23 @@ pub struct SamplerConfig {
     /// Whether every weight of the network has a learned scale: theta = s (g(z) + sigma eta), so that each weight has a spread of its own
     /// where no latent moves it. Default false.
     pub learned_scales: bool,
+    /// `cmmnn`: the heads, which share out the last trunk layer's numbers among them and make the network's weights one after another; outputs that
+    /// the last one makes beyond these are cut off. Empty for one head a layer of the network, sized to it. Empty for other kinds. Default empty.
+    pub heads: Vec<HeadConfig>,
+}
+
+/// One head of a `cmmnn` sampler ([`crate::sampler::Head`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// `[rows, columns]` of its part of the trunk's output.
+    pub input: [usize; 2],
+    /// `[rows, columns]` of every hidden matrix.
+    pub hidden: [usize; 2],
+    /// `[rows, columns]` of its output.
+    pub output: [usize; 2],
+    /// Hidden-to-hidden layers: one less than hidden matrices.
+    pub hidden_layers: usize,
 }
 
 impl Default for SamplerConfig {
@@ -132,6 +149,7 @@ impl Default for SamplerConfig {
             sigma: 0.01,
             init_scale: 1.0,
             learned_scales: false,
+            heads: Vec::new(),
         }
     }
 }

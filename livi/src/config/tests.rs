@@ -38,6 +38,7 @@ fn full() -> Config {
     config.data.target = vec!["price".into()];
     config.training.epochs = Some(3);
     config.sampler.trunk = vec![[3, 4]];
+    config.sampler.heads = vec![HeadConfig { input: [3, 4], hidden: [5, 6], output: [7, 8], hidden_layers: 1 }];
     config
 }
 
@@ -238,6 +239,10 @@ fn sampler_sizes_must_fit_the_kind() {
     assert_invalid(&["sampler.kind=mm", "sampler.latent=[3, 4]"], "sampler.hidden", "[rows, columns]");
     assert_invalid(&["sampler.kind=cmmnn"], "sampler.trunk", "at least one pair");
     assert_invalid(&["sampler.trunk=[[3, 4]]"], "sampler.trunk", "`cmmnn` only");
+    let heads = "sampler.heads=[{ input = [3, 4], hidden = [5, 0], output = [7, 8], hidden_layers = 1 }]";
+    assert_invalid(&[heads], "sampler.heads", "`cmmnn` only");
+    let correlated = ["sampler.kind=cmmnn", "sampler.trunk=[[3, 4]]", "sampler.latent=[2, 2]", "sampler.hidden=[]"];
+    assert_invalid(&[&correlated[..], &[heads]].concat(), "sampler.heads", "at least 1");
 }
 
 #[test]

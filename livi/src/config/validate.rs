@@ -116,6 +116,13 @@ fn sampler(sampler: &SamplerConfig) -> Result<()> {
         SamplerKind::Correlated => "is empty, kind `cmmnn` expects at least one pair [rows, columns]".into(),
         _ => format!("is for kind `cmmnn` only, the kind is `{kind}`; set it to []"),
     })?;
+    require(sampler.heads.is_empty() || kind == SamplerKind::Correlated, "sampler.heads", || {
+        format!("is for kind `cmmnn` only, the kind is `{kind}`; set it to []")
+    })?;
+    let heads = || sampler.heads.iter().flat_map(|head| [head.input, head.hidden, head.output]);
+    require(heads().all(|size| !size.contains(&0)), "sampler.heads", || {
+        format!("has the sizes {:?}, expected sizes of at least 1", heads().collect::<Vec<_>>())
+    })?;
     match kind {
         SamplerKind::Mlp => entries("sampler.latent", sampler.latent.len(), 1, "[d]"),
         SamplerKind::MatMul => {
@@ -125,7 +132,7 @@ fn sampler(sampler: &SamplerConfig) -> Result<()> {
         }
         SamplerKind::Correlated => {
             entries("sampler.latent", sampler.latent.len(), 2, "[rows, columns]")?;
-            entries("sampler.hidden", sampler.hidden.len(), 0, "its heads size themselves, set it to []")
+            entries("sampler.hidden", sampler.hidden.len(), 0, "its heads have sizes of their own, set it to []")
         }
     }
 }

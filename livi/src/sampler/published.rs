@@ -13,6 +13,12 @@ pub const NAMES: [&str; 4] = ["mnist-mlp", "mnist-lenet", "cifar10", "cifar100"]
 /// Standard deviation of the noise on the weights in the experiments on images.
 pub const SIGMA: f64 = 1e-3;
 
+/// Noise matrix of the samplers for CIFAR.
+pub const NOISE: [usize; 2] = [95, 95];
+
+/// Trunk of the samplers for CIFAR.
+pub const TRUNK: [[usize; 2]; 2] = [[250, 500], [983, 250]];
+
 /// Input; hidden; output; hidden-to-hidden layers.
 type HeadSizes = ([usize; 2], [usize; 2], [usize; 2], usize);
 
@@ -79,7 +85,17 @@ pub fn mnist_lenet() -> Result<MatMulSampler> {
 /// # Errors
 /// None, but for those of [`CorrelatedSampler::new`].
 pub fn cifar10() -> Result<CorrelatedSampler> {
-    correlated(1.0, 1.0, 2_745_274)
+    correlated(&cifar10_heads(), 2_745_274)
+}
+
+/// The heads of [`cifar10`].
+///
+/// ```
+/// let heads = livi::sampler::published::cifar10_heads();
+/// assert_eq!((heads[14].input, heads[14].hidden, heads[14].outputs[0]), ([200, 180], [250, 200], [700, 600]));
+/// ```
+pub fn cifar10_heads() -> Vec<Head> {
+    scaled_heads(1.0, 1.0)
 }
 
 /// CIFAR-100, WRN-28-10 without batch-norm weights: 36,518,932 weights.
@@ -90,19 +106,29 @@ pub fn cifar10() -> Result<CorrelatedSampler> {
 /// # Errors
 /// None, but for those of [`CorrelatedSampler::new`].
 pub fn cifar100() -> Result<CorrelatedSampler> {
-    correlated(1.542, 3.644, 36_518_932)
+    correlated(&cifar100_heads(), 36_518_932)
 }
 
-/// The trunk of CIFAR-10 with the sides of its heads' hidden and output matrices scaled.
-fn correlated(hidden_scale: f64, output_scale: f64, m: usize) -> Result<CorrelatedSampler> {
+/// The heads of [`cifar100`].
+pub fn cifar100_heads() -> Vec<Head> {
+    scaled_heads(1.542, 3.644)
+}
+
+/// The heads for WRN-16-4 with the sides of their hidden and output matrices scaled.
+fn scaled_heads(hidden_scale: f64, output_scale: f64) -> Vec<Head> {
     let scaled = |sides: [usize; 2], scale: f64| sides.map(|side| (side as f64 * scale).round() as usize);
-    let heads = HEADS.map(|(input, hidden, output, hidden_layers)| Head {
+    let head = |&(input, hidden, output, hidden_layers): &HeadSizes| Head {
         input,
         hidden: scaled(hidden, hidden_scale),
         outputs: vec![scaled(output, output_scale)],
         hidden_layers,
-    });
-    CorrelatedSampler::new([95, 95], &[[250, 500], [983, 250]], &heads, Activation::Elu)?.cut(m)
+    };
+    HEADS.iter().map(head).collect()
+}
+
+/// The common noise and trunk with these heads.
+fn correlated(heads: &[Head], m: usize) -> Result<CorrelatedSampler> {
+    CorrelatedSampler::new(NOISE, &TRUNK, heads, Activation::Elu)?.cut(m)
 }
 
 #[cfg(test)]

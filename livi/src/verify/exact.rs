@@ -1,5 +1,6 @@
 //! The exact row of a verification, with what rounding may do to all rows.
 
+use super::programs::Planned;
 use super::{MethodRow, Side, Task};
 use crate::Result;
 use crate::entropy::{GramFactor, GramPrograms, Method, Spectrum, announced_bytes, parameters, record_exact};
@@ -43,7 +44,10 @@ impl Task<'_> {
             total += machine.read::<f64>(value)?[0];
         }
         let row = self.row(total, self.latents.len() as u64, begin.elapsed().as_secs_f64(), bytes);
-        let spectra = self.run::<f64, _>(&mut self.load::<f64>()?, |map, _| Spectrum::compute(map))?.0;
+        let spectra = {
+            let mut loaded = Planned::record(self, DType::F64)?.load(self)?;
+            self.run::<f64, _>(&mut loaded, |map, _| Spectrum::compute(map))?.0
+        };
         let singular_values: Vec<Vec<f64>> = spectra.into_iter().map(|spectrum| spectrum.values).collect();
         let allowances = singular_values.iter().map(|values| rounding(values, self.sigma, unit));
         let rounding = allowances.sum::<f64>() / singular_values.len() as f64;

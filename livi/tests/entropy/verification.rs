@@ -4,7 +4,7 @@ use crate::cases::{Case, half_log_det, large, singular_values, small, uniform};
 use autograd::DType;
 use livi::Result;
 use livi::activation::Activation;
-use livi::entropy::{Constants, Method, Settings};
+use livi::entropy::{Constants, GramPrograms, Method, Settings};
 use livi::sampler::MatMulSampler;
 use livi::verify::{Verification, verify, verify_within};
 
@@ -160,6 +160,23 @@ fn too_little_memory_is_refused_before_anything_runs() {
     .unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("524288 are allowed"), "{error}");
+}
+
+#[test]
+fn krylov_spaces_that_do_not_fit_are_refused_before_the_exact_value_is_computed() {
+    let sampler = MatMulSampler::sized([21, 20], [22, 23], 0, 607, Activation::Elu).unwrap();
+    let case = Case::new("mm with 420 latents", sampler, 41);
+    let (sampler, parameters) = (case.sampler.as_ref(), &case.parameters);
+    let settings = Settings { steps: 300, ..Settings::default() };
+    let memory = Some(1 << 20);
+    assert!(GramPrograms::record(sampler, memory).is_ok());
+    let methods = &[Method::Slq];
+    let (latent, dtype) = (&case.latent, DType::F64);
+    let error = verify_within(sampler, parameters, latent, 0.1, methods, &settings, dtype, 1, memory, &mut |_| {
+        panic!("nothing runs")
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("take fewer steps"), "{error}");
 }
 
 #[test]
