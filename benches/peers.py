@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Small samplers side by side with PyTorch and JAX: runs both in turn and writes a Markdown report.
+"""Small samplers and gradients of networks beside PyTorch and JAX: runs all in turn and writes a Markdown report.
 
-    python3 benches/peers.py --peers DIR --python PY --out FILE [--rounds 3] [--threads 1,2]
+    python3 benches/peers.py --peers DIR --python PY --out FILE [--rounds 3] [--threads 1,2] [--only TEXT]
 
-DIR holds the peers' scripts exact_entropy.py and toy_step.py, PY is a Python with torch, jax and numpy. The project's side is the
-benchmark `small_samplers`, built first. Needs the Python standard library only, and Linux (both sides are pinned to as many cores as
-they have threads).
+DIR holds the peers' scripts exact_entropy.py, toy_step.py, lenet_step.py and wrn_step.py, PY is a Python with torch, jax and numpy. The
+project's side are the benchmarks `small_samplers` and `networks`, built first. Needs the Python standard library only, and Linux (both
+sides are pinned to as many cores as they have threads).
 
 What is compared
     entropy_value_and_grad    1/2 log det(J^T J + sigma^2 I), the mean over latents, with its gradient with respect to all sampler
@@ -13,6 +13,8 @@ What is compared
                               folds the last layer as livi does
     toy_step                  a whole step of the toy regression: noise, objective, gradient, update; f32, sigma 0.009; the peers by
                               their quickest route
+    network_gradient          gradient of the cross-entropy, summed over images and weight samples, with respect to every sample's
+                              weights, of LeNet and WideResNet-16-4; f32; PyTorch by `loop`, JAX by `im2col`, their quickest routes
 
 How
     Each round runs livi, PyTorch and JAX one after the other, each number of threads in turn. A round gives each route's median
@@ -33,8 +35,21 @@ import subprocess
 import sys
 import time
 
-ENTROPY, TOY = "entropy_value_and_grad", "toy_step"
+ENTROPY, TOY, NETWORK = "entropy_value_and_grad", "toy_step", "network_gradient"
 FRAMEWORKS = ("jax", "torch")
+
+# The job, the project's program and its filter, the peers' script, and each peer's further options.
+JOBS = [
+    (ENTROPY, "small_samplers", "entropy", "exact_entropy.py", dict.fromkeys(FRAMEWORKS, ["--only", ENTROPY, "--routes", "gram"])),
+    (TOY, "small_samplers", TOY, "toy_step.py", dict.fromkeys(FRAMEWORKS, [])),
+    *(
+        (NETWORK, "networks", name, script, {f: ["--only", NETWORK, "--routes", route] for f, route in routes.items()})
+        for name, script, routes in [
+            ("lenet", "lenet_step.py", {"jax": "map, im2col", "torch": "loop"}),
+            ("wrn", "wrn_step.py", {"jax": "unrolled, im2col", "torch": "loop"}),
+        ]
+    ),
+]  # fmt: skip
 
 # Milliseconds: the target, and the quickest peer that it was set against, both on a 2-core AVX2 machine. Their ratio carries over to other
 # machines, the times only show the scale.
@@ -44,6 +59,8 @@ TARGETS = {
     "m=10000 d=50 B=1 h=100": (4.5, 9.4),
     "m=10000 d=50 B=10 h=100": (5.0, 9.66),
     "1-7-10-1, MLP 60-105-105, S=3, 70 points": (0.45, 1.27),
+    "lenet m=44426 d=4225 batch=256 S=10": (70, 232),
+    "wrn m=2745274 d=9025 batch=32 S=2": (1250, 1540),
 }
 
 NOTES = """\
@@ -63,7 +80,11 @@ def arguments():
     parser.add_argument("--out", required=True, type=pathlib.Path, help="Markdown file to write")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds; three are the least for figures that count [3]")
     parser.add_argument("--threads", default="1,2", help="numbers of threads [1,2]")
+    parser.add_argument("--only", default="", help="run only jobs whose name, or the project's filter of them, contains this")
     args = parser.parse_args()
+    args.jobs = [job for job in JOBS if args.only in job[0] or args.only in job[2]]
+    if not args.jobs:
+        parser.error(f"--only: no job is called {args.only}")
     try:
         args.threads = [int(text) for text in args.threads.split(",")]
     except ValueError:
@@ -73,7 +94,7 @@ def arguments():
         parser.error(f"--threads: this process may use {cores} cores")
     if args.rounds < 1:
         parser.error("--rounds: expected at least 1")
-    for script in ("exact_entropy.py", "toy_step.py"):
+    for script in (job[3] for job in args.jobs):
         if not (args.peers / script).is_file():
             parser.error(f"--peers: there is no {script} in {args.peers}")
     return args
@@ -91,12 +112,12 @@ def pinned(threads):
 
 
 def build(repository):
-    """Builds the benchmark and answers the path of its program."""
-    command = ["cargo", "build", "--release", "--locked", "-p", "livi-benches", "--bin", "small_samplers"]
+    """Builds the benchmarks and answers the folder of their programs."""
+    command = ["cargo", "build", "--release", "--locked", "-p", "livi-benches", "--bin", "small_samplers", "--bin", "networks"]
     subprocess.run(command, cwd=repository, check=True)
     command = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
     answer = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
-    return pathlib.Path(json.loads(answer.stdout)["target_directory"]) / "release" / "small_samplers"
+    return pathlib.Path(json.loads(answer.stdout)["target_directory"]) / "release"
 
 
 def records(text):
@@ -161,21 +182,19 @@ class Measurements:
         return sorted(own, key=lambda pair: (pair[0], list(TARGETS).index(pair[1]) if pair[1] in TARGETS else 0, pair[1]))
 
 
-def measure(args, program):
+def measure(args, programs):
     found = Measurements()
     for _ in range(args.rounds):
         for threads in args.threads:
-            for job, own, script, more in [
-                (ENTROPY, "entropy", "exact_entropy.py", ["--only", ENTROPY, "--routes", "gram"]),
-                (TOY, TOY, "toy_step.py", []),
-            ]:
+            for job, program, own, script, more in args.jobs:
                 options = ["--threads", str(threads), "--only", own, "--json"]
                 with pinned(threads):
-                    found.run(" ".join(["small_samplers", *options]), [program, *options], threads, [job])
+                    found.run(" ".join([program, *options]), [programs / program, *options], threads, [job])
                 for framework in FRAMEWORKS:
-                    options = ["--threads", str(threads), "--framework", framework, "--json", *more]
+                    options = ["--threads", str(threads), "--framework", framework, "--json", *more[framework]]
                     command = [args.python, args.peers / script, *options]
-                    found.run(" ".join([script, *options]), command, threads, [job])
+                    quoted = [f'"{option}"' if " " in option else option for option in options]
+                    found.run(" ".join([script, *quoted]), command, threads, [job])
     return found
 
 
@@ -247,7 +266,7 @@ def report(args, found, repository):
     verdict = [f"**These figures do not count: {', '.join(doubts)}.**"] if doubts else []
     failures = [f"- `{command}` did not finish: {last}" for command, last in found.failures.items()]
     parts = [
-        f"# Small samplers beside PyTorch and JAX, {today}",
+        f"# Small samplers and networks beside PyTorch and JAX, {today}",
         f"{processor()}; {platform.system()}; f32; livi at commit {commit(repository)}, {versions(args.python)}. Alternating rounds: "
         f"{args.rounds}; cores busy with other things before each command {busy}.",
         *verdict,
@@ -267,8 +286,7 @@ def report(args, found, repository):
 def main():
     args = arguments()
     repository = pathlib.Path(__file__).resolve().parent.parent
-    program = build(repository)
-    found = measure(args, program)
+    found = measure(args, build(repository))
     args.out.write_text(report(args, found, repository))
     print(f"wrote {args.out}", file=sys.stderr)
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// Most instructions in one loop.
 pub(super) const CODE_LIMIT: usize = 64;
 /// Most loads in one loop.
-const LOAD_LIMIT: usize = 24;
+pub(super) const LOAD_LIMIT: usize = 24;
 /// Groups further apart than this do not merge merely for reading the same value.
 const SIBLING_DISTANCE: usize = 16;
 

@@ -204,6 +204,11 @@ impl Graph {
         id
     }
 
+    /// The node that is equal to this one, if there is one.
+    pub(super) fn existing(&self, kind: Kind, inputs: &[usize], shape: &[usize], dtype: DType) -> Option<usize> {
+        self.known.get(&(kind, inputs.to_vec(), shape.to_vec(), dtype)).copied()
+    }
+
     /// Which nodes outputs and updates need.
     pub(super) fn live(&self) -> Vec<bool> {
         let mut live = vec![false; self.nodes.len()];

@@ -1,16 +1,19 @@
 //! Recomputation: a cheap function of a stored value is not stored beside it but computed again where it is needed.
 //!
 //! The derivative 1 - h^2 of h = tanh(z), recorded with the forward pass and needed in the backward pass, is the typical case: h is stored anyway.
+//! A comparison of two values, such as the mask of a maximum, is computed again from both.
 
-use super::fuse::{CODE_LIMIT, is_register, reads};
+use super::fuse::{CODE_LIMIT, LOAD_LIMIT, axes, is_register, reads};
 use super::lower::{Item, Point, Program, Source, Work};
+use super::step::View;
 use crate::op::{Binary, Unary};
 use std::collections::HashSet;
 
 /// Most instructions computed again for one value.
 const LIMIT: usize = 4;
 
-fn is_cheap(point: Point) -> bool {
+/// Whether work on one point takes a few cycles at most.
+pub(super) fn is_cheap(point: Point) -> bool {
     match point {
         Point::Copy => false,
         Point::Unary(f) => {
@@ -42,22 +45,34 @@ pub(super) fn recompute(program: &mut Program, groups: &mut [Vec<usize>], stored
             let item = &program.items[user];
             reads(item).iter().all(|view| view.buffer.0 != value || is_register(&program.items, item, view))
         };
-        let mut code = Vec::new();
-        let mut source = None;
-        if far.is_empty()
-            || !far.iter().all(by_register)
-            || !expression(&program.items, stored, &group_of, value, &mut code, &mut source)
-        {
+        if far.is_empty() || !far.iter().all(by_register) {
             continue;
         }
-        let Some(source) = source else { continue };
+        let mut code = Vec::new();
+        let mut source = None;
+        let expressed = expression(&program.items, stored, &group_of, value, &mut code, &mut source);
+        let sources =
+            if expressed { source.into_iter().collect() } else { compared(&program.items, &users, stored, value) };
+        if sources.is_empty() {
+            continue;
+        }
+        if !expressed {
+            code = vec![value];
+        }
         let mut targets: Vec<usize> = far.iter().map(|&user| group_of[user]).collect();
         targets.sort_unstable();
         targets.dedup();
-        if targets.iter().any(|&group| groups[group].len() + code.len() > CODE_LIMIT) {
+        let fits = |&group: &usize| {
+            groups[group].len() + code.len() <= CODE_LIMIT
+                && (expressed || shares_space(&program.items, &groups[group], &program.items[value]))
+        };
+        if !targets.iter().all(fits) {
             continue;
         }
-        pinned[source] = true;
+        for source in sources {
+            pinned[source] = true;
+            stored[source] |= !matches!(program.items[source].work, Work::Leaf(_));
+        }
         stored[value] = false;
         for group in targets {
             let copies = copy_into(program, &code);
@@ -123,6 +138,50 @@ fn expression(
         code.push(value);
     }
     code.len() <= LIMIT
+}
+
+/// The values that a comparison compares, if all of them lie in memory or would do so instead of several comparisons; none for other work.
+fn compared(items: &[Item], users: &[Vec<usize>], stored: &[bool], value: usize) -> Vec<usize> {
+    let comparison = |id: usize| match &items[id].work {
+        Work::Point(Point::Binary(Binary::Greater | Binary::GreaterEqual | Binary::Equal), sources) => Some(sources),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for source in comparison(value).into_iter().flatten() {
+        let Source::View(view) = source else { continue };
+        let id = view.buffer.0;
+        let replaced = || users[id].iter().filter(|&&user| stored[user] && comparison(user).is_some()).count();
+        match items[id].work {
+            Work::Leaf(_) => {}
+            _ if stored[id] => {}
+            Work::Point(..) if replaced() > 1 => {}
+            _ => return Vec::new(),
+        }
+        found.push(id);
+    }
+    found
+}
+
+/// Whether a loop of these items has strides for what another item reads, too.
+fn shares_space(items: &[Item], members: &[usize], other: &Item) -> bool {
+    let mut loads: Vec<&View> = Vec::new();
+    let mut views: Vec<&View> = Vec::new();
+    for item in members.iter().map(|&member| &items[member]).chain([other]) {
+        match &item.work {
+            Work::Product(_) => return false,
+            Work::Reduce { to, .. } => views.push(to),
+            _ => {}
+        }
+        let loaded = |view: &View| !(members.contains(&view.buffer.0) && is_register(items, item, view));
+        loads.extend(reads(item).into_iter().filter(|view| loaded(view)));
+    }
+    let mut distinct: Vec<&View> = Vec::new();
+    loads.into_iter().for_each(|view| {
+        if !distinct.contains(&view) {
+            distinct.push(view)
+        }
+    });
+    distinct.len() <= LOAD_LIMIT && axes(views.into_iter().chain(distinct), other.elements()).is_some()
 }
 
 /// Appends copies of items; pairs of old and new numbers.

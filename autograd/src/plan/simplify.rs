@@ -49,8 +49,10 @@ impl Graph {
                 if let Some(c) = self.constant_value(x) {
                     return Some(self.constant(c, shape, dtype, origin));
                 }
-                let inner = self.without_repeats(axes, x)?;
-                Some(self.op(op.clone(), &[inner], shape, dtype, origin))
+                if let Some(inner) = self.without_repeats(axes, x) {
+                    return Some(self.op(op.clone(), &[inner], shape, dtype, origin));
+                }
+                self.pooled(Binary::Max, axes, x, dtype, origin)
             }
             Op::Pad { start } => {
                 let kind = Kind::Assemble { starts: vec![start.clone()] };
@@ -116,7 +118,10 @@ impl Graph {
             let count = self.constant(repeated as f64, shape, dtype, origin);
             return Some(self.op(Op::Binary(Binary::Mul), &[sum, count], shape, dtype, origin));
         }
-        (long.len() < axes.len()).then(|| self.op(Op::Sum { axes: long }, &[x], shape, dtype, origin))
+        if long.len() < axes.len() {
+            return Some(self.op(Op::Sum { axes: long }, &[x], shape, dtype, origin));
+        }
+        self.pooled(Binary::Add, axes, x, dtype, origin)
     }
 
     /// The argument of an `Expand` with only those repeats left that are not along `axes`; `None` if there are none along them.
@@ -224,10 +229,22 @@ impl Graph {
                 {
                     return Some(inner);
                 }
+                if f == Unary::Step
+                    && let Some(positive) = self.existing(Kind::Op(Op::Unary(Unary::Relu)), &[x], shape, dtype)
+                {
+                    // The same mask from what is kept anyway.
+                    return Some(self.op(op.clone(), &[positive], shape, dtype, origin));
+                }
                 let value = fold_unary(f, self.constant_value(x)?)?;
                 dtype.is_float().then(|| self.constant(rounded(dtype, value), shape, dtype, origin))
             }
-            Op::Binary(f) => self.binary(f, x, inputs[1], shape, dtype, origin),
+            Op::Binary(f) => {
+                let simpler = self.binary(f, x, inputs[1], shape, dtype, origin);
+                if simpler.is_some() || f != Binary::Mul {
+                    return simpler;
+                }
+                self.spread_over_windows([x, inputs[1]], shape, dtype, origin)
+            }
             Op::Select => {
                 let (a, b) = (inputs[1], inputs[2]);
                 match self.constant_value(x) {

@@ -10,7 +10,7 @@ use livi::entropy::record_exact;
 use livi::model::Model;
 use livi::sampler::{MlpSampler, Sampler, initial_parameters};
 use livi::train::{DataShape, Program, Trainer};
-use livi_benches::{Timing, time};
+use livi_benches::{Timing, print, time};
 
 const SIGMA: f64 = 1e-2;
 /// Runs of a plan whose steps are timed.
@@ -64,22 +64,6 @@ fn print_steps(table: &str, seconds: &[f64]) {
         println!("{:>9.1} us {line}", seconds * 1e6);
     }
     println!("{:>9.1} us in all", seconds.iter().sum::<f64>() * 1e6);
-}
-
-fn print(json: bool, job: &str, sizes: &str, threads: usize, timing: Timing, flops: f64) {
-    let Timing { median, least, repeats } = timing;
-    let rate = flops / median / 1e6;
-    if json {
-        let record = serde_json::json!({
-            "job": job, "framework": "livi", "sizes": sizes, "median_ms": median, "min_ms": least, "reps": repeats,
-            "threads": threads, "dtype": "f32", "gflops": rate,
-        });
-        println!("{record}");
-    } else {
-        println!(
-            "{job:24} {sizes:42} median {median:8.3} ms  min {least:8.3}  n={repeats:<3} threads {threads}  {rate:6.1} GFLOP/s"
-        );
-    }
 }
 
 /// Mean over latents of the exact half log-determinant with the gradient with respect to all sampler weights.

@@ -23,12 +23,17 @@ pub(crate) trait Vector: Scalar {
         b: Self::Register<S>,
         c: Self::Register<S>,
     ) -> Self::Register<S>;
+    /// The first `count` of the elements at an address; zeros in the other lanes.
+    ///
+    /// # Safety
+    /// So many elements can be read.
+    unsafe fn read_first<S: Simd>(simd: S, from: *const Self, count: usize) -> Self::Register<S>;
     /// Sum of all lanes.
     fn sum<S: Simd>(simd: S, a: Self::Register<S>) -> Self;
 }
 
 macro_rules! vector {
-    ($real:ident, $register:ident, $splat:ident, $add_product:ident, $less_product:ident, $sum:ident) => {
+    ($real:ident, $register:ident, $splat:ident, $add_product:ident, $less_product:ident, $sum:ident, $between:ident, $read:ident) => {
         impl Vector for $real {
             type Register<S: Simd> = S::$register;
             #[inline(always)]
@@ -44,14 +49,37 @@ macro_rules! vector {
                 simd.$less_product(a, b, c)
             }
             #[inline(always)]
+            unsafe fn read_first<S: Simd>(simd: S, from: *const Self, count: usize) -> S::$register {
+                // SAFETY: the caller's promise.
+                unsafe { simd.$read(simd.$between(0, count as _), from) }
+            }
+            #[inline(always)]
             fn sum<S: Simd>(simd: S, a: S::$register) -> Self {
                 simd.$sum(a)
             }
         }
     };
 }
-vector!(f32, f32s, splat_f32s, mul_add_f32s, negate_mul_add_f32s, reduce_sum_f32s);
-vector!(f64, f64s, splat_f64s, mul_add_f64s, negate_mul_add_f64s, reduce_sum_f64s);
+vector!(
+    f32,
+    f32s,
+    splat_f32s,
+    mul_add_f32s,
+    negate_mul_add_f32s,
+    reduce_sum_f32s,
+    mask_between_m32s,
+    mask_load_ptr_f32s
+);
+vector!(
+    f64,
+    f64s,
+    splat_f64s,
+    mul_add_f64s,
+    negate_mul_add_f64s,
+    reduce_sum_f64s,
+    mask_between_m64s,
+    mask_load_ptr_f64s
+);
 
 /// Elements that one register holds.
 pub(crate) const fn lanes<T: Vector, S: Simd>() -> usize {

@@ -139,10 +139,36 @@ impl Window {
         (first, first + (last + 1) * self.dtype.size())
     }
 
-    /// Whether the two windows may share memory.
+    /// Whether the two windows may share memory. Windows of one kind that lie between each other's elements do not.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.span(), other.span());
-        a.0 < b.1 && b.0 < a.1
+        a.0 < b.1 && b.0 < a.1 && !self.interleaves(other)
+    }
+
+    /// Whether the windows have the same shape and strides and surely no element in common.
+    fn interleaves(&self, other: &Self) -> bool {
+        /// Whether steps along axes of (stride, length), the widest first, can add up to the distance.
+        fn meet(distance: isize, axes: &[(isize, isize)]) -> bool {
+            let [(stride, length), ref rest @ ..] = *axes else { return distance == 0 };
+            let reach: isize = rest.iter().map(|(stride, length)| stride * (length - 1)).sum();
+            let least = (distance - reach).div_euclid(stride).max(1 - length);
+            let most = (distance + reach).div_euclid(stride).min(length - 1);
+            // Where axes do not nest there are many ways; they are taken to meet.
+            most - least > 3 || (least..=most).any(|steps| meet(distance - steps * stride, rest))
+        }
+        let size = self.dtype.size() as isize;
+        let bytes = (other.pointer as isize).wrapping_sub(self.pointer as isize);
+        let axes_of = |window: &Self| {
+            let axes = window.shape.iter().zip(&window.strides);
+            let mut axes: Vec<(isize, isize)> = axes
+                .filter(|(length, stride)| **length > 1 && **stride > 0)
+                .map(|(&length, &stride)| (stride as isize, length as isize))
+                .collect();
+            axes.sort_unstable_by(|a, b| b.cmp(a));
+            axes
+        };
+        let axes = axes_of(self);
+        self.dtype == other.dtype && bytes % size == 0 && axes == axes_of(other) && !meet(bytes / size, &axes)
     }
 
     /// Whether the two windows show the same elements at the same points.

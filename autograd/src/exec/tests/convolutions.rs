@@ -165,3 +165,43 @@ fn a_result_on_top_of_an_operand_is_refused() {
     let error = bench.machine(1).unwrap_err();
     assert!(matches!(&error, Error::Shape { problem, .. } if problem.contains("on top")), "{error}");
 }
+
+#[test]
+fn what_lies_behind_a_row_of_results_never_reaches_the_filters() {
+    let mut bench = Bench::new();
+    let mut values = vec![1.0; 12];
+    // The last column meets the second tap alone, though a register of the first one's elements reads on.
+    values[5] = f64::INFINITY;
+    let images = bench.input(values, DType::F32);
+    let results = bench.input(vec![1.0; 10], DType::F32);
+    let filters = bench.output(2, DType::F32);
+    let step = Convolution {
+        conv: Conv2d { part: ConvPart::Filter, stride: [1, 1], padding: [0, 0] },
+        images: dense(images, &[1, 1, 1, 2, 6], DType::F32),
+        filters: dense(filters, &[1, 1, 1, 1, 2], DType::F32),
+        results: dense(results, &[1, 1, 1, 2, 5], DType::F32),
+    };
+    bench.step(Action::Convolution(step));
+    assert_eq!(bench.values(filters), [10.0, f64::INFINITY]);
+}
+
+#[test]
+fn an_infinite_element_reaches_only_the_results_that_meet_it() {
+    let mut bench = Bench::new();
+    let mut values = vec![1.0; 2 * 5 * 11];
+    values[11 + 10] = f64::INFINITY;
+    let images = bench.input(values, DType::F32);
+    let filters = bench.input(vec![1.0; 7 * 2 * 9], DType::F32);
+    let results = bench.output(7 * 5 * 11, DType::F32);
+    let step = Convolution {
+        conv: Conv2d { part: ConvPart::Output, stride: [1, 1], padding: [1, 1] },
+        images: dense(images, &[1, 1, 2, 5, 11], DType::F32),
+        filters: dense(filters, &[1, 7, 2, 3, 3], DType::F32),
+        results: dense(results, &[1, 1, 7, 5, 11], DType::F32),
+    };
+    bench.step(Action::Convolution(step));
+    for (k, value) in bench.values(results).into_iter().enumerate() {
+        let (row, column) = (k / 11 % 5, k % 11);
+        assert_eq!(value.is_finite(), row > 2 || column < 9, "row {row}, column {column}: {value}");
+    }
+}

@@ -390,3 +390,81 @@ fn a_printed_plan_names_operations_buffers_places_and_the_peak() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }
+
+/// Maxima over 2 x 2 of images, a ReLU of them, and the gradient of a weighted sum with respect to the images.
+fn pooled(dtype: DType) -> (Tape, Vec<Var>) {
+    let mut tape = Tape::new();
+    let x = tape.input(&[3, 5, 20, 24], dtype);
+    let product = tape.sin(x).unwrap();
+    let pooled = tape.max_pool2d(product, [2, 2], [2, 2], [0, 0]).unwrap();
+    let y = tape.relu(pooled).unwrap();
+    let weights = tape.input(&[3, 5, 10, 12], dtype);
+    let loss = tape.inner(y, weights).unwrap();
+    let gradient = tape.grad(loss, &[product]).unwrap();
+    (tape, vec![y, gradient[0]])
+}
+
+#[test]
+fn a_pooling_and_its_gradient_are_one_loop_after_what_is_pooled() {
+    let (tape, outputs) = pooled(F);
+    let plan = plan(&tape, &outputs);
+    assert_eq!(names(&plan), ["loop"; 2], "{plan}");
+}
+
+#[test]
+fn a_pooling_and_its_gradient_keep_the_bits_of_the_unfused_plan() {
+    for dtype in [DType::F32, DType::F64] {
+        let (tape, outputs) = pooled(dtype);
+        let values = |paranoid: bool, threads: usize| {
+            let options = Options { paranoid, ..Options::default() };
+            let request = Request { outputs: &outputs, options, ..Request::default() };
+            let plan = Plan::new(&tape, &request).unwrap();
+            let inputs = plan.inputs().to_vec();
+            let mut machine = crate::Machine::cpu(threads).unwrap();
+            machine.spread_from(0.0);
+            let plan = machine.load(plan).unwrap();
+            for input in inputs {
+                let count = tape.elements(input);
+                // Few different numbers, so that windows have equal maxima.
+                machine.write_f64(input, &(0..count).map(|k| (k * 7 % 5) as f64 - 1.5).collect::<Vec<_>>()).unwrap();
+            }
+            machine.run(plan).unwrap();
+            outputs.iter().map(|&y| machine.read_f64(y).unwrap()).collect::<Vec<_>>()
+        };
+        let unfused = values(true, 1);
+        assert_eq!(values(false, 1), unfused);
+        assert_eq!(values(false, 3), unfused);
+    }
+}
+
+#[test]
+fn the_mask_of_a_relu_is_made_from_its_result_and_not_stored() {
+    let mut tape = Tape::new();
+    let (x, w) = (tape.input(&[1000], F), tape.input(&[1000], F));
+    let z = tape.sin(x).unwrap();
+    let y = tape.relu(z).unwrap();
+    let total = tape.inner(y, w).unwrap();
+    let squared = tape.square(total).unwrap();
+    let gradient = tape.grad(squared, &[z]).unwrap();
+    let plan = plan(&tape, &gradient);
+    // The ReLU's result and the sum of its products; the inputs and the gradient are held elsewhere.
+    assert!(plan.arena_bytes() < 8 * 1100, "{plan}");
+}
+
+#[test]
+fn the_masks_of_a_maximum_are_made_again_where_they_are_needed() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[3, 5, 20, 24], F);
+    let product = tape.sin(x).unwrap();
+    let pooled = tape.max_pool2d(product, [2, 2], [2, 2], [0, 0]).unwrap();
+    let w = tape.input(&[180, 10], F);
+    let flat = tape.reshape(pooled, &[10, 180]).unwrap();
+    let logits = tape.matmul(flat, w).unwrap();
+    let square = tape.square(logits).unwrap();
+    let loss = tape.sum_all(square).unwrap();
+    let gradient = tape.grad(loss, &[product]).unwrap();
+    let plan = plan(&tape, &gradient);
+    let images = 8 * 3 * 5 * 20 * 24;
+    // The images, and a few times their pooled quarter.
+    assert!(plan.arena_bytes() < 2 * images + images / 4, "{plan}");
+}

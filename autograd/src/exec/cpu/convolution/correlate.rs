@@ -1,40 +1,50 @@
 //! Results of convolutions, and their transpose in the images: sums over taps for tiles of neighbouring elements.
 
 use super::planes::Planes;
+use super::tile::{MOST_BLOCK, Span, Tile, WIDTH};
 use super::{Geometry, SPREAD, Stack};
 use crate::Result;
 use crate::exec::cpu::frame::{Frame, Kernel};
 use crate::exec::cpu::vector::{Vector, lanes};
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
-/// Registers of neighbouring elements in a tile.
-const WIDTH: usize = 3;
-/// Taps whose products are summed in registers before the sums go to memory: what they read stays in first-level cache.
+/// Most taps whose products are summed in registers before the sums go to memory: what they read stays in first-level cache.
 const DEPTH: usize = 384;
 /// Tasks of a group.
 const TASKS: usize = 8;
 
-/// A register of neighbouring elements of a channel.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    /// Where its first tap lies in the copies.
-    base: usize,
-    /// Where it goes in the channel.
-    to: usize,
-    /// Elements; the other lanes hold nothing of use.
-    count: usize,
-}
-
-/// Elements of a channel that the same taps make.
+/// Elements of a channel that the same taps make, or some of them.
 #[derive(Clone, Debug)]
 struct Pass {
-    /// For each tap its distance from `Span::base`.
+    /// For each tap its distance from `Span::base`; those of one row of the filters stand together.
     taps: Vec<usize>,
     /// For each tap its place in the filters, from that of the channel.
     weights: Vec<usize>,
-    spans: Vec<Span>,
+    rows: Vec<Rows>,
     /// Elements of the channel from one lane to the next.
     step: usize,
+}
+
+/// Rows of a channel that the same taps make: close to a margin not all of them meet anything but zeros.
+#[derive(Clone, Debug)]
+struct Rows {
+    taps: Range<usize>,
+    spans: Vec<Span>,
+}
+
+impl Pass {
+    fn new(step: usize) -> Self {
+        Self { taps: Vec::new(), weights: Vec::new(), rows: Vec::new(), step }
+    }
+
+    /// Puts spans to those with the same taps.
+    fn push(&mut self, taps: Range<usize>, span: Span) {
+        match self.rows.iter_mut().find(|rows| rows.taps == taps) {
+            Some(rows) => rows.spans.push(span),
+            None => self.rows.push(Rows { taps, spans: vec![span] }),
+        }
+    }
 }
 
 /// Channels of `out` as sums over taps in the channels of `source`.
@@ -73,17 +83,20 @@ pub(super) fn output<T: Vector>(
     let [_, _, _, p, q] = results.shape;
     let Geometry { stride, padding } = geometry;
     let size = [(p - 1) * stride[0] + h, (q - 1) * stride[1] + w];
-    let planes = Planes::new([rows, columns], padding, size, stride[1]);
-    let mut pass = Pass { taps: Vec::new(), weights: Vec::new(), spans: Vec::new(), step: 1 };
+    let planes = Planes::new([rows, columns], padding, size, stride[1]).seen_by([h, w], stride[0]);
+    let mut pass = Pass::new(1);
     let [_, _, by_channel, by_row, by_column] = filters.strides;
-    for (c, u, v) in triples([channels, h, w]) {
+    for (u, c, v) in triples([h, channels, w]) {
         pass.taps.push(c * planes.plane() + planes.at(u, v));
         pass.weights.push(c * by_channel + u * by_row + v * by_column);
     }
     for row in 0..p {
+        let first = padding[0].saturating_sub(row * stride[0]).min(h);
+        let end = (rows + padding[0]).saturating_sub(row * stride[0]).clamp(first, h);
         for column in (0..q).step_by(lanes) {
             let base = row * stride[0] * planes.row() + column;
-            pass.spans.push(Span { base, to: row * q + column, count: lanes.min(q - column) });
+            let span = Span { base, to: row * q + column, count: lanes.min(q - column) };
+            pass.push(first * channels * w..end * channels * w, span);
         }
     }
     let (group, channel) = (filters.strides[0], filters.strides[1]);
@@ -112,8 +125,8 @@ pub(super) fn input<T: Vector>(
     let mut passes = Vec::new();
     for vertical in &phases[0] {
         for horizontal in &phases[1] {
-            let mut pass = Pass { taps: Vec::new(), weights: Vec::new(), spans: Vec::new(), step: geometry.stride[1] };
-            for (o, s, t) in triples([outputs, vertical.taps.len(), horizontal.taps.len()]) {
+            let mut pass = Pass::new(geometry.stride[1]);
+            for (s, o, t) in triples([vertical.taps.len(), outputs, horizontal.taps.len()]) {
                 let (row, column) = (vertical.begin - s as isize, horizontal.begin - t as isize);
                 let [row, column] =
                     [(row, first[0]), (column, first[1])].map(|(at, first)| (at + first as isize) as usize);
@@ -121,14 +134,20 @@ pub(super) fn input<T: Vector>(
                 pass.weights.push(o * by_output + vertical.taps[s] * by_row + horizontal.taps[t] * by_column);
             }
             for row in 0..vertical.count {
+                // Tap s meets result begin + row - s.
+                let last = (vertical.begin + row as isize + 1).max(0) as usize;
+                let first = last.saturating_sub(results.shape[3]).min(vertical.taps.len());
+                let end = last.clamp(first, vertical.taps.len());
+                let one = outputs * horizontal.taps.len();
                 for column in (0..horizontal.count).step_by(lanes) {
                     let image_row = vertical.first + row * geometry.stride[0];
                     let image_column = horizontal.first + column * geometry.stride[1];
-                    pass.spans.push(Span {
+                    let span = Span {
                         base: row * planes.row() + column,
                         to: image_row * images.shape[4] + image_column,
                         count: lanes.min(horizontal.count - column),
-                    });
+                    };
+                    pass.push(first * one..end * one, span);
                 }
             }
             passes.push(pass);
@@ -180,7 +199,7 @@ pub(super) fn triples(lengths: [usize; 3]) -> impl Iterator<Item = (usize, usize
 /// Channels in a tile: those that take the fewest cycles, at two products a cycle of a latency of four.
 fn block(channels: usize) -> usize {
     let cost = |block: &usize| channels.div_ceil(*block) * (block * WIDTH).max(8);
-    (1..=4).rev().min_by_key(cost).unwrap_or(1)
+    (1..=MOST_BLOCK).rev().min_by_key(cost).unwrap_or(1)
 }
 
 impl<T: Vector> Correlation<T> {
@@ -193,7 +212,8 @@ impl<T: Vector> Correlation<T> {
         passes: Vec<Pass>,
         lanes: usize,
     ) -> Self {
-        let products: usize = passes.iter().map(|pass| pass.taps.len() * pass.spans.len() * lanes).sum();
+        let rows = passes.iter().flat_map(|pass| &pass.rows);
+        let products: usize = rows.map(|rows| rows.taps.len() * rows.spans.len() * lanes).sum();
         let image = 2 * products * out.shape[2];
         let images = out.shape[1].div_ceil(TASKS).max((SPREAD / 2).div_ceil(image.max(1))).min(out.shape[1]);
         let flops = image * out.shape[0] * out.shape[1];
@@ -218,16 +238,51 @@ impl<T: Vector> Correlation<T> {
     fn tasks(&self) -> usize {
         self.out.shape[1].div_ceil(self.images)
     }
+
+    /// Groups whose filters differ.
+    fn filters_apart(&self) -> usize {
+        if self.group == 0 { 1 } else { self.out.shape[0] }
+    }
+
+    /// Copies the filters of a group for one block of channels to where tiles take them from: the channels side by side, tap after tap.
+    ///
+    /// # Safety
+    /// `to` has room for `packed()` elements, of which nobody else uses those of the block.
+    unsafe fn pack(&self, group: usize, block: usize, mut to: *mut T) {
+        let (channels, size) = (self.out.shape[2], self.block);
+        // SAFETY: the caller's promise; only filters of the group are read.
+        unsafe {
+            let filters = self.filters.add(group * self.group);
+            for pass in &self.passes {
+                let mut at = to.add(block * size * pass.taps.len());
+                for &tap in &pass.weights {
+                    for c in block * size..(block + 1) * size {
+                        *at = if c < channels { *filters.add(c * self.channel + tap) } else { T::ZERO };
+                        at = at.add(1);
+                    }
+                }
+                to = to.add(pass.taps.len() * channels.next_multiple_of(size));
+            }
+        }
+    }
 }
 
 impl<T: Vector> Kernel for Correlation<T> {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
+        let packed: *mut T = frame.partials.pointer().cast();
+        let packed = Packed(packed);
+        let blocks = self.out.shape[2].div_ceil(self.block);
+        frame.for_each(self.filters_apart() * blocks, self.parallel(), |task| {
+            // SAFETY: `partial_bytes` makes room for the packed filters; each task writes a block of its own.
+            unsafe { self.pack(task / blocks, task % blocks, packed.of(self, task / blocks)) };
+        });
         let tasks = self.tasks();
         frame.for_each(self.out.shape[0] * tasks, self.parallel(), |task| {
             let first = task % tasks * self.images;
             let images = first..(first + self.images).min(self.out.shape[1]);
             let scratch = frame.scratch().cast();
-            frame.arch.dispatch(Task { kernel: self, group: task / tasks, images, scratch });
+            let group = task / tasks;
+            frame.arch.dispatch(Task { kernel: self, group, images, packed: packed.of(self, group), scratch });
         });
         Ok(())
     }
@@ -237,7 +292,27 @@ impl<T: Vector> Kernel for Correlation<T> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        (self.packed() + self.copies()) * size_of::<T>()
+        self.copies() * size_of::<T>()
+    }
+
+    fn partial_bytes(&self) -> usize {
+        self.filters_apart() * self.packed() * size_of::<T>()
+    }
+}
+
+/// Where the packed filters lie, for all threads.
+#[derive(Clone, Copy)]
+struct Packed<T>(*mut T);
+
+// SAFETY: the tasks' shared memory, of which each task of a kernel writes its own part, while those that follow only read.
+unsafe impl<T: Send> Send for Packed<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Packed<T> {}
+
+impl<T: Vector> Packed<T> {
+    /// The filters of a group.
+    fn of(self, kernel: &Correlation<T>, group: usize) -> *mut T {
+        self.0.wrapping_add(group.min(kernel.filters_apart() - 1) * kernel.packed())
     }
 }
 
@@ -245,7 +320,8 @@ impl<T: Vector> Kernel for Correlation<T> {
 struct Task<'a, T> {
     kernel: &'a Correlation<T>,
     group: usize,
-    images: std::ops::Range<usize>,
+    images: Range<usize>,
+    packed: *const T,
     scratch: *mut T,
 }
 
@@ -260,7 +336,9 @@ impl<T: Vector> WithSimd for Task<'_, T> {
                 1 => self.run::<S, 1>(simd),
                 2 => self.run::<S, 2>(simd),
                 3 => self.run::<S, 3>(simd),
-                _ => self.run::<S, 4>(simd),
+                4 => self.run::<S, 4>(simd),
+                5 => self.run::<S, 5>(simd),
+                _ => self.run::<S, 6>(simd),
             }
         }
     }
@@ -272,10 +350,9 @@ impl<T: Vector> Task<'_, T> {
         let kernel = self.kernel;
         debug_assert_eq!(kernel.lanes, lanes::<T, S>());
         let channels = kernel.out.shape[2];
-        let (packed, copies) = (self.scratch, self.scratch.wrapping_add(kernel.packed()));
+        let copies = self.scratch;
         // SAFETY: the caller's promise.
         unsafe {
-            self.pack::<BLOCK>(packed);
             copies.add(kernel.copies() - 2 * kernel.lanes).write_bytes(0, 2 * kernel.lanes);
             for image in self.images.clone() {
                 for c in 0..kernel.source.shape[2] {
@@ -283,124 +360,36 @@ impl<T: Vector> Task<'_, T> {
                     let from = kernel.source.channel(self.group, image, c);
                     kernel.planes.fill(from, strides, copies.add(c * kernel.planes.plane()));
                 }
-                let mut weights = packed;
+                let mut weights = self.packed;
                 for pass in &kernel.passes {
                     let depth = pass.taps.len();
-                    for first in (0..depth.max(1)).step_by(DEPTH) {
-                        let taps = &pass.taps[first..(first + DEPTH).min(depth)];
-                        for spans in pass.spans.chunks(WIDTH) {
-                            for c in (0..channels).step_by(BLOCK) {
-                                let tile = Tile {
-                                    copies,
-                                    taps,
-                                    weights: weights.add(c * depth + first * BLOCK),
-                                    out: kernel.out.channel(self.group, image, c),
-                                    channel: kernel.out.strides[2],
-                                    channels: channels - c,
-                                    step: pass.step,
-                                    adds: first > 0,
-                                };
-                                match spans {
-                                    [a, b, c] => tile.run::<S, 3, BLOCK>(simd, [*a, *b, *c]),
-                                    [a, b] => tile.run::<S, 2, BLOCK>(simd, [*a, *b]),
-                                    [a] => tile.run::<S, 1, BLOCK>(simd, [*a]),
-                                    _ => {}
+                    for rows in &pass.rows {
+                        let count = rows.taps.len();
+                        let most = count.div_ceil(count.div_ceil(DEPTH).max(1)).max(1);
+                        for first in (0..count.max(1)).step_by(most) {
+                            let taps = rows.taps.start + first..rows.taps.start + (first + most).min(count);
+                            for spans in rows.spans.chunks(WIDTH) {
+                                for c in (0..channels).step_by(BLOCK) {
+                                    let tile = Tile {
+                                        copies,
+                                        taps: &pass.taps[taps.clone()],
+                                        weights: weights.add(c * depth + taps.start * BLOCK),
+                                        out: kernel.out.channel(self.group, image, c),
+                                        channel: kernel.out.strides[2],
+                                        channels: channels - c,
+                                        step: pass.step,
+                                        adds: first > 0,
+                                    };
+                                    match spans {
+                                        [a, b] => tile.run::<S, 2, BLOCK>(simd, [*a, *b]),
+                                        [a] => tile.run::<S, 1, BLOCK>(simd, [*a]),
+                                        _ => {}
+                                    }
                                 }
                             }
                         }
                     }
                     weights = weights.add(depth * channels.next_multiple_of(BLOCK));
-                }
-            }
-        }
-    }
-
-    /// Copies the group's filters to where a tile takes them from: the channels of a block side by side, tap after tap.
-    #[inline(always)]
-    unsafe fn pack<const BLOCK: usize>(&self, mut to: *mut T) {
-        let kernel = self.kernel;
-        let channels = kernel.out.shape[2];
-        // SAFETY: the caller's promise.
-        unsafe {
-            let filters = kernel.filters.add(self.group * kernel.group);
-            for pass in &kernel.passes {
-                for first in (0..channels).step_by(BLOCK) {
-                    for &tap in &pass.weights {
-                        for c in first..first + BLOCK {
-                            *to = if c < channels { *filters.add(c * kernel.channel + tap) } else { T::ZERO };
-                            to = to.add(1);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The sums of some taps for one block of channels at a few spans.
-struct Tile<'a, T> {
-    copies: *const T,
-    taps: &'a [usize],
-    weights: *const T,
-    /// First channel of the block, and the elements from it to the next.
-    out: *mut T,
-    channel: usize,
-    /// Channels from the first one on.
-    channels: usize,
-    step: usize,
-    /// Whether the sums add to what is there.
-    adds: bool,
-}
-
-impl<T: Vector> Tile<'_, T> {
-    #[inline(always)]
-    unsafe fn run<S: Simd, const SPANS: usize, const BLOCK: usize>(&self, simd: S, spans: [Span; SPANS]) {
-        let zero = T::splat(simd, T::ZERO);
-        let mut sums = [[zero; BLOCK]; SPANS];
-        let bases = spans.map(
-            #[inline(always)]
-            |span| self.copies.wrapping_add(span.base),
-        );
-        let mut weights = self.weights;
-        // SAFETY: spans and taps were laid out within the copies and their margin, filters within the packed ones.
-        unsafe {
-            for &tap in self.taps {
-                let mut values = [zero; SPANS];
-                for s in 0..SPANS {
-                    values[s] = bases[s].add(tap).cast::<T::Register<S>>().read_unaligned();
-                }
-                for b in 0..BLOCK {
-                    let weight = T::splat(simd, *weights.add(b));
-                    for s in 0..SPANS {
-                        sums[s][b] = T::add_product(simd, values[s], weight, sums[s][b]);
-                    }
-                }
-                weights = weights.add(BLOCK);
-            }
-            for b in 0..BLOCK {
-                if b < self.channels {
-                    for s in 0..SPANS {
-                        self.store(simd, sums[s][b], self.out.add(b * self.channel + spans[s].to), spans[s].count);
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store<S: Simd>(&self, simd: S, sum: T::Register<S>, to: *mut T, count: usize) {
-        let one = T::splat(simd, T::ONE);
-        // SAFETY: the caller's promise: `count` elements `step` apart.
-        unsafe {
-            if count == lanes::<T, S>() && self.step == 1 {
-                let to = to.cast::<T::Register<S>>();
-                let sum = if self.adds { T::add_product(simd, sum, one, to.read_unaligned()) } else { sum };
-                to.write_unaligned(sum);
-            } else {
-                let values = (&raw const sum).cast::<T>();
-                for k in 0..count {
-                    let (to, value) = (to.add(k * self.step), *values.add(k));
-                    *to = if self.adds { (*to).add(value) } else { value };
                 }
             }
         }

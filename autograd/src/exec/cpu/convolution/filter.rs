@@ -12,8 +12,8 @@ use pulp::{Simd, WithSimd};
 const RESULTS: usize = 512;
 /// Tasks in all at least, as far as there are channels.
 const TASKS: usize = 8;
-/// Tiles to choose from: channels of the results and taps.
-const TILES: [[usize; 2]; 3] = [[4, 3], [3, 4], [2, 5]];
+/// Tiles to choose from: channels of the results and taps, whose sums leave room in sixteen registers for one of each channel and one that taps meet.
+const TILES: [[usize; 2]; 2] = [[3, 4], [2, 6]];
 
 /// Filters from images and results.
 pub(super) struct FilterKernel<T> {
@@ -25,6 +25,9 @@ pub(super) struct FilterKernel<T> {
     taps: Vec<usize>,
     /// Where the first tap of each register of results lies.
     bases: Vec<usize>,
+    /// Registers of a row, and the elements of its last one.
+    row: usize,
+    last: usize,
     tile: [usize; 2],
     /// Images that are worked on together.
     together: usize,
@@ -52,7 +55,7 @@ impl<T: Vector> FilterKernel<T> {
         let [_, _, _, p, q] = results.shape;
         let Geometry { stride, padding } = geometry;
         let size = [(p - 1) * stride[0] + h, (q - 1) * stride[1] + w];
-        let planes = Planes::new([rows, columns], padding, size, stride[1]);
+        let planes = Planes::new([rows, columns], padding, size, stride[1]).seen_by([h, w], stride[0]);
         let count = channels * h * w;
         let cost = |tile: &[usize; 2]| outputs.next_multiple_of(tile[0]) * count.next_multiple_of(tile[1]);
         let tile = TILES.into_iter().min_by_key(cost).unwrap_or(TILES[0]);
@@ -71,8 +74,10 @@ impl<T: Vector> FilterKernel<T> {
             planes,
             taps,
             tile,
-            together: RESULTS.div_ceil(bases.len() * lanes).min(n),
+            together: RESULTS.div_ceil(bases.len() * lanes).min(n).max(1),
             channels: outputs.div_ceil(parts).next_multiple_of(tile[0]).min(outputs),
+            row: q.div_ceil(lanes),
+            last: q - (q.div_ceil(lanes) - 1) * lanes,
             lanes,
             flops: 2 * groups * n * outputs * count * bases.len() * lanes,
             bases,
@@ -131,9 +136,8 @@ impl<T: Vector> WithSimd for Task<'_, T> {
         // SAFETY: the kernel was compiled from checked views for registers of this width; the scratch memory is this thread's own and large enough.
         unsafe {
             match self.kernel.tile {
-                [4, _] => self.run::<S, 4, 3>(simd),
                 [3, _] => self.run::<S, 3, 4>(simd),
-                _ => self.run::<S, 2, 5>(simd),
+                _ => self.run::<S, 2, 6>(simd),
             }
         }
     }
@@ -203,22 +207,56 @@ impl<T: Vector> Task<'_, T> {
             for k in 0..together {
                 let copies = self.scratch.add(k * kernel.copies());
                 let mut results = results.add(k * self.channels.len() * kernel.channel());
-                for &base in &kernel.bases {
-                    let mut values = [zero; CHANNELS];
-                    for c in 0..CHANNELS {
-                        values[c] = results.add(rows[c]).cast::<T::Register<S>>().read_unaligned();
+                if kernel.last == kernel.lanes {
+                    for &base in &kernel.bases {
+                        self.add::<S, CHANNELS, TAPS, false>(simd, results, copies.add(base), taps, rows, &mut sums);
+                        results = results.add(kernel.lanes);
                     }
-                    for t in 0..TAPS {
-                        let met = copies.add(base + taps[t]).cast::<T::Register<S>>().read_unaligned();
-                        for c in 0..CHANNELS {
-                            sums[c][t] = T::add_product(simd, values[c], met, sums[c][t]);
-                        }
+                    continue;
+                }
+                for bases in kernel.bases.chunks_exact(kernel.row) {
+                    for &base in &bases[..kernel.row - 1] {
+                        self.add::<S, CHANNELS, TAPS, false>(simd, results, copies.add(base), taps, rows, &mut sums);
+                        results = results.add(kernel.lanes);
                     }
+                    let base = bases[kernel.row - 1];
+                    self.add::<S, CHANNELS, TAPS, true>(simd, results, copies.add(base), taps, rows, &mut sums);
                     results = results.add(kernel.lanes);
                 }
             }
         }
         sums
+    }
+
+    /// Adds the products of one register of results of each channel. In the last one of a row that is not full only what belongs to the row is
+    /// read: what lies behind it may be no number, which the zeros that it meets would not hide.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const CHANNELS: usize, const TAPS: usize, const LAST: bool>(
+        &self,
+        simd: S,
+        results: *const T,
+        copies: *const T,
+        taps: [usize; TAPS],
+        rows: [usize; CHANNELS],
+        sums: &mut [[T::Register<S>; TAPS]; CHANNELS],
+    ) {
+        let mut values = [T::splat(simd, T::ZERO); CHANNELS];
+        // SAFETY: registers and taps were laid out within the copies and their margin.
+        unsafe {
+            for c in 0..CHANNELS {
+                values[c] = results.add(rows[c]).cast::<T::Register<S>>().read_unaligned();
+            }
+            for t in 0..TAPS {
+                let met = copies.add(taps[t]);
+                let met = match LAST {
+                    true => T::read_first(simd, met, self.kernel.last),
+                    false => met.cast::<T::Register<S>>().read_unaligned(),
+                };
+                for c in 0..CHANNELS {
+                    sums[c][t] = T::add_product(simd, values[c], met, sums[c][t]);
+                }
+            }
+        }
     }
 
     /// Copies a channel of results, each row filled up to whole registers with zeros.

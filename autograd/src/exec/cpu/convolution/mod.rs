@@ -2,11 +2,12 @@
 //!
 //! Images are copied channel by channel with their margins of zeros ([`planes`]), so that what a tap of the filters multiplies lies at a fixed
 //! distance from the first one's, for every result alike. Results and the transpose in the images are then one and the same loop over taps whose
-//! sums stay in registers ([`correlate`]); the transpose in the filters sums over results instead ([`filter`]).
+//! sums stay in registers ([`correlate`], [`tile`]); the transpose in the filters sums over results instead ([`filter`]).
 
 mod correlate;
 mod filter;
 mod planes;
+mod tile;
 
 use super::frame::{Kernel, Nothing};
 use super::product::Field;

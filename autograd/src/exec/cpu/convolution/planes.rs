@@ -14,7 +14,12 @@ pub(super) struct Planes {
     left: usize,
     /// Rows of the copy.
     rows: usize,
+    /// Rows that are copied: the first ones of each step.
+    copied_rows: usize,
+    row_step: usize,
     phases: usize,
+    /// Phases that are copied.
+    copied_phases: usize,
     /// Elements from one phase of a row to the next.
     phase: usize,
 }
@@ -28,9 +33,17 @@ impl Planes {
             source_columns: source[1],
             left: first[1],
             rows: size[0],
+            copied_rows: 1,
+            row_step: 1,
             phases,
+            copied_phases: phases,
             phase: size[1].div_ceil(phases),
         }
+    }
+
+    /// Copies only what filters of this size (rows, columns) look at with this vertical stride; anything may lie in the rest.
+    pub(super) fn seen_by(self, filter: [usize; 2], stride: usize) -> Self {
+        Self { copied_rows: filter[0], row_step: stride, copied_phases: filter[1].min(self.phases), ..self }
     }
 
     /// Elements from one row to the next.
@@ -56,7 +69,7 @@ impl Planes {
         let width = self.row();
         // SAFETY: the caller's promise; only rows and columns of the channel are read.
         unsafe {
-            for row in 0..self.rows {
+            for row in (0..self.rows).filter(|row| row % self.row_step < self.copied_rows) {
                 let to = std::slice::from_raw_parts_mut(to.add(row * width), width);
                 if row < self.top || row >= self.top + self.source_rows {
                     to.fill(T::ZERO);
@@ -71,10 +84,19 @@ impl Planes {
                     after.fill(T::ZERO);
                     continue;
                 }
-                for (phase, to) in to.chunks_exact_mut(self.phase).enumerate() {
-                    for (k, to) in to.iter_mut().enumerate() {
-                        let column = (k * self.phases + phase).wrapping_sub(self.left);
-                        *to = if column < self.source_columns { *from.add(column * strides[1]) } else { T::ZERO };
+                for (phase, to) in to.chunks_exact_mut(self.phase).take(self.copied_phases).enumerate() {
+                    let first = self.left.saturating_sub(phase).div_ceil(self.phases).min(to.len());
+                    let column = (first * self.phases + phase).saturating_sub(self.left);
+                    let count = self.source_columns.saturating_sub(column).div_ceil(self.phases).min(to.len() - first);
+                    let (before, rest) = to.split_at_mut(first);
+                    let (inside, after) = rest.split_at_mut(count);
+                    before.fill(T::ZERO);
+                    after.fill(T::ZERO);
+                    let (from, step) = (from.wrapping_add(column * strides[1]), self.phases * strides[1]);
+                    match step {
+                        // A known step lets whole registers be shuffled.
+                        2 => inside.iter_mut().enumerate().for_each(|(k, to)| *to = *from.add(2 * k)),
+                        _ => inside.iter_mut().enumerate().for_each(|(k, to)| *to = *from.add(step * k)),
                     }
                 }
             }

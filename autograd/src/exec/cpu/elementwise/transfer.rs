@@ -30,6 +30,13 @@ pub(crate) unsafe fn gather<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const
                     }
                 }
             }
+            [(lines, by), (length, 2)] => {
+                for i in 0..rows {
+                    for j in 0..lines {
+                        every_other(to.add((i * lines + j) * length), from.add(i * pattern.row + j * by), length);
+                    }
+                }
+            }
             _ => {
                 let elements: usize = pattern.inner.iter().map(|axis| axis.0).product();
                 for i in 0..rows {
@@ -53,6 +60,16 @@ pub(crate) unsafe fn scatter<T: Copy + Cast<S>, S: Copy>(to: *mut S, from: *cons
             [(length, stride)] => {
                 for i in 0..rows {
                     scatter_line(to.add(i * pattern.row), from.add(i * length), length, stride);
+                }
+            }
+            [(lines, by), (length, 2)] => {
+                for i in 0..rows {
+                    for j in 0..lines {
+                        let (to, from) = (to.add(i * pattern.row + j * by), from.add((i * lines + j) * length));
+                        for k in 0..length {
+                            *to.add(2 * k) = (*from.add(k)).cast();
+                        }
+                    }
                 }
             }
             _ => {
@@ -81,11 +98,39 @@ unsafe fn gather_line<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, le
                     *to.add(i) = (*from.add(i)).cast();
                 }
             }
+            2 => every_other(to, from, length),
             _ => {
                 for i in 0..length {
                     *to.add(i) = (*from.add(i * stride)).cast();
                 }
             }
+        }
+    }
+}
+
+/// Every other element, as poolings take them, by fours: steps of known size become whole registers that are shuffled.
+#[inline(always)]
+unsafe fn every_other<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, length: usize) {
+    // SAFETY: forwarded from `gather`: the last element read is number 2 (length - 1). The last four begin one element early, to end with it.
+    unsafe {
+        let four = |at: usize, first: usize, skip: usize| {
+            let from = from.add(first).cast::<[S; 8]>().read();
+            let four: [T; 4] = [from[skip].cast(), from[skip + 2].cast(), from[skip + 4].cast(), from[skip + 6].cast()];
+            to.add(at).cast::<[T; 4]>().write(four);
+        };
+        if length < 5 {
+            for i in 0..length {
+                *to.add(i) = (*from.add(2 * i)).cast();
+            }
+            return;
+        }
+        let mut at = 0;
+        while at + 5 <= length {
+            four(at, 2 * at, 0);
+            at += 4;
+        }
+        if at < length {
+            four(length - 4, 2 * length - 9, 1);
         }
     }
 }

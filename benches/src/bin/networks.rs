@@ -1,0 +1,142 @@
+//! Gradients of image networks: the cross-entropy summed over images and weight samples, with respect to every sample's weights.
+//!
+//! `networks [--threads N] [--only TEXT] [--json]` prints medians in milliseconds; names and sizes are those of the PyTorch and JAX peers. With
+//! `--steps` it prints each plan's steps with the least time that each took, its rate, and that rate's share of what a product of large
+//! matrices reaches. `--only` keeps the jobs whose name or sizes contain the text.
+
+use autograd::plan::step::Action;
+use autograd::{DType, Machine, Plan, PlanId, Request, Tape};
+use livi::activation::Activation;
+use livi::likelihood::softmax_log_likelihood;
+use livi::network::Network;
+use livi_benches::{print, time};
+
+const JOB: &str = "network_gradient";
+/// Runs of a plan whose steps are timed.
+const REPEATS: usize = 12;
+/// Side of the product whose rate steps are compared with.
+const SIDE: usize = 1024;
+
+/// Name, the sampler's latents (which tell the peers' sizes apart), images, weight samples.
+const JOBS: [(&str, usize, usize, usize); 2] = [("lenet", 4225, 256, 10), ("wrn", 9025, 32, 2)];
+
+fn main() -> livi::Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let flag = |name: &str| arguments.iter().any(|a| a == name);
+    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|k| arguments.get(k + 1));
+    let (json, steps) = (flag("--json"), flag("--steps"));
+    let threads = value("--threads").and_then(|text| text.parse().ok()).unwrap_or(2);
+    for (name, latents, images, samples) in JOBS {
+        let network = match name {
+            "lenet" => Network::lenet(&[1, 28, 28], 10, Activation::Relu)?,
+            _ => Network::wide_resnet(&[3, 32, 32], 16, 4, 10, Activation::Relu)?,
+        };
+        let sizes = format!("{name} m={} d={latents} batch={images} S={samples}", network.layout().len());
+        if value("--only").is_some_and(|text| !JOB.contains(text) && !sizes.contains(text)) {
+            continue;
+        }
+        let Job { mut machine, id, plan } = gradient(&network, images, samples, threads)?;
+        if steps {
+            print_steps(&plan, &machine.profile(id, REPEATS)?, product_rate(threads)?);
+        } else {
+            print(json, JOB, &sizes, threads, time(3.0, || machine.run(id))?, plan.flops());
+        }
+    }
+    Ok(())
+}
+
+/// A loaded plan whose inputs have values.
+struct Job {
+    machine: Machine,
+    id: PlanId,
+    plan: Plan,
+}
+
+/// dL/dtheta, shape (S, m), of the cross-entropy L summed over images and weight samples.
+fn gradient(network: &Network, images: usize, samples: usize, threads: usize) -> livi::Result<Job> {
+    let mut tape = Tape::new();
+    let theta = tape.named_input("theta", &[samples, network.layout().len()], DType::F32);
+    let shape: Vec<usize> = std::iter::once(images).chain(network.input().iter().copied()).collect();
+    let x = tape.named_input("x", &shape, DType::F32);
+    let labels = tape.named_input("labels", &[images], DType::U32);
+    let classes = network.outputs();
+    let logits = network.record(&mut tape, theta, x)?;
+    let targets = tape.one_hot(labels, classes, DType::F32)?;
+    let mean = softmax_log_likelihood(&mut tape, logits, targets)?;
+    let loss = tape.scale(mean, -(samples as f64))?;
+    let gradient = tape.grad(loss, &[theta])?;
+    let plan = Plan::new(&tape, &Request::outputs(&gradient))?;
+    let mut machine = Machine::cpu(threads)?;
+    let id = machine.load(plan.clone())?;
+    let noise = |count: usize| (0..count).map(|i| ((i * 7919 + i / 131 * 31) % 1000) as f64 / 288.0 - 1.732);
+    let mut weights = Vec::with_capacity(tape.elements(theta));
+    for sample in 0..samples {
+        for entry in network.layout().entries() {
+            let fan_in = if entry.is_bias() { 100 } else { entry.fan_in };
+            let scale = 1.4 / (fan_in as f64).sqrt();
+            let skipped = sample * 37 + entry.range.start % 991;
+            weights.extend(noise(skipped + entry.range.len()).skip(skipped).map(|value| value * scale));
+        }
+    }
+    machine.write_f64(theta, &weights)?;
+    machine.write_f64(x, &noise(tape.elements(x)).collect::<Vec<_>>())?;
+    machine.write(labels, &(0..images as u32).map(|i| i * 7 % classes as u32).collect::<Vec<_>>())?;
+    Ok(Job { machine, id, plan })
+}
+
+/// Floating-point operations a second of one large product.
+fn product_rate(threads: usize) -> livi::Result<f64> {
+    let mut tape = Tape::new();
+    let x = tape.input(&[SIDE, SIDE], DType::F32);
+    let y = tape.input(&[SIDE, SIDE], DType::F32);
+    let product = tape.matmul(x, y)?;
+    let plan = Plan::new(&tape, &Request::outputs(&[product]))?;
+    let flops = plan.flops();
+    let mut machine = Machine::cpu(threads)?;
+    let id = machine.load(plan)?;
+    for input in [x, y] {
+        machine.write_f64(input, &vec![0.5; SIDE * SIDE])?;
+    }
+    Ok(flops / machine.profile(id, 2 * REPEATS)?.iter().sum::<f64>())
+}
+
+/// A plan's table with milliseconds, GFLOP/s, their share of `rate` and GB/s of each step in front; then what steps of each kind take together.
+fn print_steps(plan: &Plan, seconds: &[f64], rate: f64) {
+    let figures = |seconds: f64, flops: f64, bytes: f64| {
+        let share = 100.0 * flops / seconds / rate;
+        format!(
+            "{:>9.3} ms {:>6.1} GFLOP/s {share:>4.0} % {:>5.1} GB/s",
+            seconds * 1e3,
+            flops / seconds / 1e9,
+            bytes / seconds / 1e9
+        )
+    };
+    let table = plan.to_string();
+    let mut kinds: Vec<(&str, [f64; 3])> = Vec::new();
+    for ((line, step), &seconds) in table.lines().skip(1).zip(plan.steps()).zip(seconds) {
+        println!("{} {line}", figures(seconds, step.flops, step.bytes));
+        let kind = match step.action {
+            Action::Loop(_) => "loops",
+            Action::Product(_) => "products",
+            Action::Convolution(_) => "convolutions",
+            _ => "others",
+        };
+        let at = kinds.iter().position(|known| known.0 == kind).unwrap_or_else(|| {
+            kinds.push((kind, [0.0; 3]));
+            kinds.len() - 1
+        });
+        for (sum, own) in kinds[at].1.iter_mut().zip([seconds, step.flops, step.bytes]) {
+            *sum += own;
+        }
+    }
+    for (kind, [seconds, flops, bytes]) in kinds {
+        println!("{} all {kind}", figures(seconds, flops, bytes));
+    }
+    let bytes = plan.steps().iter().map(|step| step.bytes).sum();
+    println!(
+        "{} in all; a product of side {SIDE} {:.1} GFLOP/s",
+        figures(seconds.iter().sum(), plan.flops(), bytes),
+        rate / 1e9
+    );
+    println!("peak {:.1} MB", plan.peak_bytes() as f64 / 1e6);
+}
