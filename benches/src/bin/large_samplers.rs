@@ -1,15 +1,18 @@
 //! Samplers of the published sizes: forward pass, products with the Jacobian, bounds, quadrature and blocks of the exact entropy.
 //!
 //! `large_samplers [--threads N] [--only TEXT] [--json] [--full]` prints medians in milliseconds, in f32 but for the exact entropy. `--only` keeps
-//! the jobs whose name or sizes contain the text. The exact entropy is timed on single blocks of unit vectors and extrapolated to all; with `--full`
+//! the jobs whose name or sizes contain the text. Last come a whole training step of the preset `mnist-lenet` and its entropy alone. The exact entropy is timed on single blocks of unit vectors and extrapolated to all; with `--full`
 //! it is computed whole.
 
 use autograd::{DType, Machine, Plan, Request, Tape, Var};
+use livi::config::Config;
+use livi::data::{Dataset, Standardiser, Table};
 use livi::entropy::{
     Directions, GramPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate,
 };
 use livi::sampler::{Sampler, initial_parameters, published};
 use livi::spectral::{LinearMap, fill_gaussian};
+use livi::train::Trainer;
 use livi_benches::{Timing, time};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,7 +43,36 @@ fn main() -> livi::Result<()> {
         }
         bench.exact(&out, flag("--full"))?;
     }
-    Ok(())
+    training_step(&out)
+}
+
+/// A step of the preset `mnist-lenet`, on noise in the place of images, and the part of it that estimates the entropy.
+fn training_step(out: &Output) -> livi::Result<()> {
+    let mut config = Config::preset("mnist-lenet")?;
+    config.set("training.steps=100000000")?;
+    let (samples, rows, inputs) = (config.training.samples, 2 * config.training.batch_size, 28 * 28);
+    let bench = Bench::new("mnist-lenet", samples, out.threads)?;
+    let settings = Settings {
+        probes: config.entropy.probes,
+        steps: config.entropy.steps,
+        iterations: config.entropy.iterations,
+        tolerance: config.entropy.tolerance,
+        ..Settings::default()
+    };
+    bench.entropy_of_a_step(out, settings)?;
+    let (job, sizes) = ("training step", format!("mnist-lenet B={} S={samples}", config.training.batch_size));
+    if !out.wants(job, &sizes) {
+        return Ok(());
+    }
+    let mut x = vec![0.0; rows * inputs];
+    fill_gaussian(&mut StdRng::seed_from_u64(4), &mut x);
+    let y = (0..rows).map(|row| (row % 10) as f64).collect();
+    let training = Table::new(x, y, rows, (0..inputs).map(|k| format!("x{k}")).collect(), vec!["class".into()])?;
+    let standardiser = Standardiser::identity(inputs, 1);
+    let dataset = Dataset { name: "noise".into(), training, validation: None, test: None, standardiser };
+    let mut trainer = Trainer::new(&config, &dataset, out.threads, None)?;
+    let flops = trainer.step_flops();
+    out.job(job, &sizes, flops, || trainer.advance().map(|_| ()))
 }
 
 /// How results are shown.
@@ -256,6 +288,21 @@ impl Bench {
             machine.write_f64(v, &found.v)?;
             Ok(machine.run(plan)?)
         })
+    }
+
+    /// What a training step does for the entropy outside of its plan: folding, quadrature, directions of the gradient.
+    fn entropy_of_a_step(&self, out: &Output, settings: Settings) -> livi::Result<()> {
+        let job = "entropy of a step";
+        if !out.wants(job, &self.sizes) {
+            return Ok(());
+        }
+        let mut tape = Tape::new();
+        let vars = self.declare(&mut tape);
+        let mut machine = Machine::cpu(self.threads)?;
+        let sampler = &*self.sampler;
+        let found = Directions::load(&mut tape, &mut machine, sampler, &vars, Method::Slq, settings, self.samples)?;
+        self.write(&mut machine, &vars)?;
+        out.job(job, &self.sizes, 0.0, || found.compute(&mut machine, &self.latents, SIGMA, 3).map(|_| ()))
     }
 
     /// Blocks of unit vectors of the exact entropy at the first latent, and the whole time that they foretell.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 /// Time between lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// The exact row, its constants still missing, and what goes with it.
+/// The exact row, its constants still missing, and what goes with it; by default nothing.
+#[derive(Default)]
 pub(super) struct Exact {
-    pub row: MethodRow,
+    pub row: Option<MethodRow>,
     /// [`Verification::rounding`](super::Verification::rounding).
     pub rounding: f64,
     /// At each latent; none where they were not computed.
@@ -51,7 +52,7 @@ impl Task<'_> {
         let singular_values: Vec<Vec<f64>> = spectra.into_iter().map(|spectrum| spectrum.values).collect();
         let allowances = singular_values.iter().map(|values| rounding(values, self.sigma, unit));
         let rounding = allowances.sum::<f64>() / singular_values.len() as f64;
-        Ok(Exact { row, rounding, singular_values, frobenius: None })
+        Ok(Exact { row: Some(row), rounding, singular_values, frobenius: None })
     }
 
     /// From blocks of products: for many latents.
@@ -85,7 +86,7 @@ impl Task<'_> {
         }
         let row = self.row(total, machine.products(), begin.elapsed().as_secs_f64(), bytes);
         let rounding = allowance / count as f64;
-        Ok(Exact { row, rounding, singular_values: Vec::new(), frobenius: Some(squares) })
+        Ok(Exact { row: Some(row), rounding, singular_values: Vec::new(), frobenius: Some(squares) })
     }
 
     fn row(&self, total: f64, products: u64, seconds: f64, bytes: usize) -> MethodRow {
@@ -99,7 +100,7 @@ impl Task<'_> {
             products,
             seconds,
             bytes: bytes as u64,
-            gap: 0.0,
+            gap: None,
             side: Side::Exact,
             holds: true,
         }

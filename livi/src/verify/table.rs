@@ -24,7 +24,7 @@ impl fmt::Display for Verification {
                 "{:<12} {:>14.4} {:>14} {:>31} {:>12} {:>10} {:>9} {:>10.4} {:>10.2}",
                 row.method,
                 row.value,
-                if row.side == Side::Exact { "-".into() } else { format!("{:+.4}", row.gap) },
+                row.gap.filter(|_| row.side != Side::Exact).map_or("-".into(), |gap| format!("{gap:+.4}")),
                 bracket(row),
                 claim(row),
                 if row.standard_error > 0.0 { format!("{:.4}", row.standard_error) } else { "-".into() },
@@ -42,6 +42,13 @@ impl fmt::Display for Verification {
         }
         let violations = self.violations();
         match violations.is_empty() {
+            true if self.exact().is_none() => {
+                let (low, high) = self.reference();
+                write!(
+                    f,
+                    "no exact value asked for; no bound or bracket (widened by {STANDARD_ERRORS} standard errors) contradicts another: between {low:.4} and {high:.4}"
+                )
+            }
             true => write!(f, "all bounds and brackets (widened by {STANDARD_ERRORS} standard errors) hold"),
             false => write!(f, "VIOLATED: {}", violations.join("; ")),
         }
