@@ -443,12 +443,12 @@ fn the_mask_of_a_relu_is_made_from_its_result_and_not_stored() {
     let (x, w) = (tape.input(&[1000], F), tape.input(&[1000], F));
     let z = tape.sin(x).unwrap();
     let y = tape.relu(z).unwrap();
-    let square = tape.square(y).unwrap();
-    let total = tape.inner(square, w).unwrap();
+    let total = tape.inner(y, w).unwrap();
     let loss = tape.square(total).unwrap();
-    let gradient = tape.grad(loss, &[z]).unwrap();
-    let plan = plan(&tape, &gradient);
-    // The ReLU's result and the sum; inputs and gradient are held elsewhere.
+    // The weights' gradient needs the ReLU's result, the other one its mask.
+    let gradients = tape.grad(loss, &[z, w]).unwrap();
+    let plan = plan(&tape, &gradients);
+    // The ReLU's result and the sum; inputs and gradients are held elsewhere.
     assert!(plan.arena_bytes() < 8 * 1100, "{plan}");
 }
 
