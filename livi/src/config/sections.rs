@@ -194,7 +194,8 @@ pub struct EntropyConfig {
     pub probes: usize,
     /// `slq`: Krylov steps for each probe, at least 1. Default 10.
     pub steps: usize,
-    /// `smallest`, `largest`, `paper`: iterations of the singular value solver at most, at least 1. Default 30.
+    /// `smallest`, `largest`, `paper`: iterations of the singular value solver at most, at least 1. `slq`: conjugate-gradient iterations at most
+    /// beyond the Krylov steps, for the gradient alone; 0 for none. Default 30.
     pub iterations: usize,
     /// `smallest`, `largest`, `slq`: relative residual at which iterations stop, in (0, 1). Default 1e-6.
     pub tolerance: f64,
