@@ -6,7 +6,7 @@
 
 use autograd::{DType, Machine, Plan, Request, Tape, Var};
 use livi::config::Config;
-use livi::data::{Dataset, Standardiser, Table};
+use livi::data::{Dataset, Standardiser, Table, Training};
 use livi::entropy::{
     Directions, GramPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate,
 };
@@ -69,7 +69,13 @@ fn training_step(out: &Output) -> livi::Result<()> {
     let y = (0..rows).map(|row| (row % 10) as f64).collect();
     let training = Table::new(x, y, rows, (0..inputs).map(|k| format!("x{k}")).collect(), vec!["class".into()])?;
     let standardiser = Standardiser::identity(inputs, 1);
-    let dataset = Dataset { name: "noise".into(), training, validation: None, test: None, standardiser };
+    let dataset = Dataset {
+        name: "noise".into(),
+        training: Training::Table(training),
+        validation: None,
+        test: None,
+        standardiser,
+    };
     let mut trainer = Trainer::new(&config, &dataset, out.threads, None)?;
     let flops = trainer.step_flops();
     out.job(job, &sizes, flops, || trainer.advance().map(|_| ()))

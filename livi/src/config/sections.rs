@@ -75,7 +75,7 @@ pub struct NetworkConfig {
     pub depth: usize,
     /// `wide_resnet`: channels are 16, 32 and 64 times this. Default 4.
     pub width: usize,
-    /// `layers`: the layers, one text each ([`crate::network::Layer::parse`]); the last must make as many outputs as there are.
+    /// `layers`: the layers, one text each ([`crate::network::Layer::parse_all`]); the last must make as many outputs as there are.
     pub layers: Vec<String>,
 }
 
@@ -198,7 +198,8 @@ pub struct EntropyConfig {
     pub probes: usize,
     /// `slq`: Krylov steps for each probe, at least 1. Default 10.
     pub steps: usize,
-    /// `smallest`, `largest`, `paper`: iterations of the singular value solver at most, at least 1. Default 30.
+    /// `smallest`, `largest`, `paper`: iterations of the singular value solver at most, at least 1. `slq`: conjugate-gradient iterations at most
+    /// beyond the Krylov steps, for the gradient alone; 0 for none. Default 30.
     pub iterations: usize,
     /// `smallest`, `largest`, `slq`: relative residual at which iterations stop, in (0, 1). Default 1e-6.
     pub tolerance: f64,

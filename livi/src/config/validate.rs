@@ -6,6 +6,7 @@ use super::{
     SamplerConfig, TrainingConfig,
 };
 use crate::data::images::augment::Augmentation;
+use crate::entropy::Method;
 use crate::{Error, Result};
 
 pub(super) fn validate(config: &Config) -> Result<()> {
@@ -148,7 +149,9 @@ fn prior(prior: &PriorConfig) -> Result<()> {
 fn entropy(entropy: &EntropyConfig) -> Result<()> {
     at_least_1("entropy.probes", entropy.probes as u64)?;
     at_least_1("entropy.steps", entropy.steps as u64)?;
-    at_least_1("entropy.iterations", entropy.iterations as u64)?;
+    require(entropy.iterations > 0 || entropy.method == Method::Slq, "entropy.iterations", || {
+        format!("is 0, method `{}` expects at least 1", entropy.method.name())
+    })?;
     let tolerance = entropy.tolerance;
     require(tolerance > 0.0 && tolerance < 1.0, "entropy.tolerance", || {
         format!("is {tolerance}, expected a number between 0 and 1, both excluded")

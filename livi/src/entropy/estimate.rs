@@ -25,8 +25,8 @@ pub struct Settings {
     pub directions: bool,
     /// Accuracy at which `slq` stops taking probes, before all are used: standard error and half of the bracket together.
     pub target: Option<Target>,
-    /// Most singular values that `slq` takes out by name where a Krylov space of `steps` steps finds them ([`dominant_spaces`]
-    /// (crate::spectral::dominant_spaces)); for values only, none where directions are asked for.
+    /// Most singular values that `slq` takes out by name where a Krylov space of `steps` steps finds them
+    /// ([`crate::spectral::dominant_spaces`]); for values only, none where directions are asked for.
     pub deflate: usize,
 }
 

@@ -74,7 +74,7 @@ pub struct TargetEvaluation {
 /// Evaluates weight samples (samples x m) of a posterior on a table in original units.
 ///
 /// # Errors
-/// [`Error::Argument`] when the table's columns do not fit the posterior, a label is no class, or predictions are not finite.
+/// [`crate::Error::Argument`] when the table's columns do not fit the posterior, a label is no class, or predictions are not finite.
 pub fn evaluate(posterior: &Posterior, theta: &[f64], samples: usize, table: &Table) -> Result<Evaluation> {
     match posterior.model.likelihood {
         LikelihoodKind::Gaussian => regression(posterior, theta, samples, table).map(Evaluation::Gaussian),

@@ -191,7 +191,7 @@ fn too_little_memory_is_refused_before_anything_runs() {
     let case = Case::new("mm with 420 latents", sampler, 41);
     let latent = &case.latent;
     let (sampler, parameters, settings) = (case.sampler.as_ref(), &case.parameters, Settings::default());
-    let (methods, memory) = (&[Method::Slq], Some(1 << 19));
+    let (methods, memory) = (&[Method::Exact], Some(1 << 19));
     let error = verify_within(sampler, parameters, latent, 0.1, methods, &settings, DType::F32, 1, memory, &mut |_| {
         panic!("nothing runs")
     })
