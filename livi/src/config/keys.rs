@@ -75,6 +75,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("prior.kind", Kind::Choice(PriorKind::NAMES)),
     ("prior.std", Kind::Number),
     ("entropy.method", Kind::Choice(Method::NAMES)),
+    ("entropy.latents", Kind::Whole),
     ("entropy.probes", Kind::Whole),
     ("entropy.steps", Kind::Whole),
     ("entropy.iterations", Kind::Whole),

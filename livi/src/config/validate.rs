@@ -24,7 +24,7 @@ pub(super) fn validate(config: &Config) -> Result<()> {
     likelihood(&config.likelihood)?;
     prior(&config.prior)?;
     entropy(&config.entropy)?;
-    training(&config.training)?;
+    training(&config.training, &config.entropy)?;
     prediction(&config.prediction)?;
     let patience = config.training.early_stopping.patience_evaluations;
     require(
@@ -158,7 +158,7 @@ fn entropy(entropy: &EntropyConfig) -> Result<()> {
     })
 }
 
-fn training(training: &TrainingConfig) -> Result<()> {
+fn training(training: &TrainingConfig, entropy: &EntropyConfig) -> Result<()> {
     match (training.steps, training.epochs) {
         (Some(steps), None) => at_least_1("training.steps", steps)?,
         (None, Some(epochs)) => at_least_1("training.epochs", epochs)?,
@@ -170,6 +170,9 @@ fn training(training: &TrainingConfig) -> Result<()> {
         }
     }
     at_least_1("training.samples", training.samples as u64)?;
+    require(entropy.latents <= training.samples, "entropy.latents", || {
+        format!("is {}, expected at most `training.samples`, {}", entropy.latents, training.samples)
+    })?;
     at_least_1("training.components", training.components as u64)?;
     positive("training.learning_rate", training.learning_rate)?;
     positive("training.noise_learning_rate", training.noise_learning_rate)?;

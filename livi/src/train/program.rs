@@ -43,13 +43,13 @@ pub struct Program {
     pub index: Option<Var>,
     /// Latents (S, d), drawn by the machine.
     pub latents: Var,
-    /// Weights u (K, S, m) and directions v (K, S, d) of the entropy's gradient, for methods whose work is done outside of the plan.
+    /// Weights u (K, L, m) and directions v (K, L, d) at the first L latents of the entropy's gradient, for methods whose work is done outside of the plan.
     pub directions: Option<(Var, Var)>,
     /// Expected log-likelihood of the whole training set, scalar.
     pub likelihood: Var,
     /// Expected log-prior, scalar.
     pub prior: Var,
-    /// Mean over latents of 1/2 sum_i log(s_i^2 + sigma^2), scalar; only with the exact entropy.
+    /// Mean over the entropy's latents of 1/2 sum_i log(s_i^2 + sigma^2), scalar; only with the exact entropy.
     pub half_log_det: Option<Var>,
     /// What learned scales add to the entropy, scalar.
     pub scale_entropy: Option<Var>,
@@ -108,19 +108,26 @@ impl Program {
         let scale_values = scales.map(|scales| scales.values);
         let prior = model.prior.record(t, model.network.layout(), recorded.theta, model.sigma, scale_values)?;
 
+        let entropy_latents = config.entropy.latents_of(samples);
+        let measured = if entropy_latents == samples {
+            recorded
+        } else {
+            let first = t.narrow(latents, 0, 0, entropy_latents)?;
+            model.sampler.record(t, parameters, first)?
+        };
         let (half_log_det, entropy, directions) = if config.entropy.method == Method::Exact {
-            let exact = record_exact(t, &recorded, model.sigma)?;
+            let exact = record_exact(t, &measured, model.sigma)?;
             (Some(t.mean_all(exact.half_log_det)?), exact.surrogate, None)
         } else {
             let probes = if config.entropy.method == Method::Slq { config.entropy.probes } else { 1 };
-            let u = t.named_input("entropy.u", &[probes, samples, m], dtype);
-            let v = t.named_input("entropy.v", &[probes, samples, d], dtype);
-            (None, record_surrogate(t, &recorded, u, v)?, Some((u, v)))
+            let u = t.named_input("entropy.u", &[probes, entropy_latents, m], dtype);
+            let v = t.named_input("entropy.v", &[probes, entropy_latents, d], dtype);
+            (None, record_surrogate(t, &measured, u, v)?, Some((u, v)))
         };
 
         let weighted_prior = t.scale(prior, config.training.prior_weight)?;
         let entropy_weight = config.training.entropy_weight * config.training.temperature;
-        let weighted_entropy = t.scale(entropy, entropy_weight / samples as f64)?;
+        let weighted_entropy = t.scale(entropy, entropy_weight / entropy_latents as f64)?;
         let mut complexity = t.add(weighted_prior, weighted_entropy)?;
         if let Some(scales) = scales {
             let weighted = t.scale(scales.entropy, entropy_weight)?;

@@ -102,7 +102,7 @@ impl Trainer {
                 let plan = machine.load(program.preparation_plan()?)?;
                 let settings = settings_of(&config.entropy);
                 let (tape, parameters) = (&mut program.tape, &program.parameters);
-                let (sampler, samples) = (&*model.sampler, config.training.samples);
+                let (sampler, samples) = (&*model.sampler, config.entropy.latents_of(config.training.samples));
                 Some((plan, Directions::load(tape, &mut machine, sampler, parameters, method, settings, samples)?))
             }
         };
@@ -249,7 +249,9 @@ impl Trainer {
             self.machine.run(*plan)?;
             let latents = self.machine.read_f64(self.program.latents)?;
             let seed = self.seed() ^ done.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let found = directions.compute(&mut self.machine, &latents, self.posterior.model.sigma, seed)?;
+            let measured = self.config.entropy.latents_of(self.config.training.samples);
+            let latents = &latents[..measured * self.posterior.model.sampler.latents()];
+            let found = directions.compute(&mut self.machine, latents, self.posterior.model.sigma, seed)?;
             self.machine.write_f64(u, &found.u)?;
             self.machine.write_f64(v, &found.v)?;
             half_log_det = Some(found.half_log_det);
