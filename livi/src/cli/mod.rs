@@ -11,6 +11,7 @@ mod memory;
 mod output;
 mod predict;
 mod progress;
+mod progress_line;
 mod results;
 mod sample;
 mod table;

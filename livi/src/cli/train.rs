@@ -5,9 +5,11 @@ use super::info;
 use super::interrupt::stop_flag;
 use super::memory::parse_bytes;
 use super::progress::{RunProgress, say};
+use super::progress_line::Batch;
 use super::results::conclude;
 use super::table;
-use crate::data;
+use crate::config::Config;
+use crate::data::{self, Dataset};
 use crate::run_folder::RunFolder;
 use crate::train::{self, Trainer, require_same_config, stored_config};
 use crate::{Error, Result};
@@ -106,7 +108,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             RunFolder::create(path, &config.to_toml_string()?, config.seed, &command_line())?
         }
     };
-    let mut progress = RunProgress::new();
+    let mut progress = RunProgress::new(batch(&config, &dataset));
     let ending = train::run(&config, &dataset, &mut trainer, &folder, &stop, &mut progress);
     let ending = ending.inspect_err(|error| {
         if matches!(error, Error::Interrupted { .. }) {
@@ -116,6 +118,13 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let peak_bytes = trainer.peak_bytes();
     drop(trainer);
     conclude(&folder, &dataset, &ending, peak_bytes, args.json)
+}
+
+/// What a step takes, where that is less than all training rows.
+fn batch(config: &Config, dataset: &Dataset) -> Option<Batch> {
+    let all = dataset.training.rows();
+    let unit = if dataset.training.table().is_none() { "images" } else { "rows" };
+    Some(Batch { rows: config.training.batch_rows(all), unit }).filter(|batch| batch.rows < all)
 }
 
 /// The configuration, and the folder of the run to resume.
