@@ -10,6 +10,7 @@ mod interrupt;
 mod memory;
 mod output;
 mod predict;
+mod profile;
 mod progress;
 mod progress_line;
 mod results;

@@ -3,7 +3,7 @@
 use super::{Jacobian, JacobianPrograms, Method, Settings, estimates, takes_several};
 use crate::Result;
 use crate::sampler::Sampler;
-use autograd::{DType, Machine, Tape, Var};
+use autograd::{DType, Machine, PlanId, Tape, Var};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -48,6 +48,11 @@ impl Directions {
         let together = if takes_several(method, sampler.latents()) { samples } else { 1 };
         let programs = JacobianPrograms::record_samples(tape, sampler, parameters, dtype, together, count)?;
         Ok(Self { jacobian: programs.load(machine)?, method, settings, dtype, count })
+    }
+
+    /// The programs' plans with what they compute, for measurement.
+    pub fn plans(&self) -> Vec<(String, PlanId)> {
+        self.jacobian.plans()
     }
 
     /// Estimates at each of the latents (S, d) with the parameters' present values. Random vectors come from `seed` alone.

@@ -422,6 +422,17 @@ impl Trainer {
     pub fn best_step(&self) -> Option<u64> {
         self.best.as_ref().map(|b| b.step)
     }
+
+    /// The machine and the plans that a step runs, with what they compute, for measurement.
+    pub(crate) fn machine_and_plans(&mut self) -> (&mut Machine, Vec<(String, PlanId)>) {
+        let mut plans = Vec::new();
+        if let Some((preparation, directions)) = &self.directions {
+            plans.push(("latents and sampler tensors".to_string(), *preparation));
+            plans.extend(directions.plans());
+        }
+        plans.push(("objective, gradient and update".to_string(), self.step_plan));
+        (&mut self.machine, plans)
+    }
 }
 
 /// Standardised training rows, as many as asked for, chosen by the seed alone.
