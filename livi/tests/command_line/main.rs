@@ -8,5 +8,6 @@ mod kill_and_resume;
 mod memory;
 mod mixtures;
 mod outputs;
+mod stochastic;
 mod support;
 mod training;
