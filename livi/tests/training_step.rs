@@ -336,8 +336,7 @@ fn memory_that_does_not_hold_all_weight_samples_gives_smaller_chunks() {
             Err(other) => panic!("{other}"),
         }
     };
-    assert_eq!(seen.first(), Some(&0));
-    assert_eq!(seen.last(), Some(&1));
+    assert_eq!((seen.first(), seen.last()), (Some(&0), Some(&1)));
     assert!(seen[1..].is_sorted_by(|a, b| a > b && 12 % b == 0), "{seen:?}");
     assert_eq!(least, memory + 1);
     config.set("training.chunk=4").unwrap();

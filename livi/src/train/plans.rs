@@ -48,15 +48,18 @@ impl StepPlans {
         let samples = config.training.samples;
         let fixed = config.training.chunk != 0;
         let mut chunk = config.training.chunk_of(samples);
+        // Where weights are many and the network is small, chunks take more than all samples at once.
+        let mut least = usize::MAX;
         loop {
             let made = Self::new(config, model, shape)?;
             let needed = made.peak_bytes();
             let Some(limit) = limit.filter(|&limit| needed > limit) else { return Ok(made) };
+            least = least.min(needed);
             chunk = match (1..chunk).rev().find(|&smaller| samples.is_multiple_of(smaller)) {
                 Some(smaller) if !fixed => smaller,
                 _ => {
                     let advice = "raise --memory, or lower training.batch_size or training.samples";
-                    return Err(Error::Autograd(autograd::Error::Memory { needed, limit, advice }));
+                    return Err(Error::Autograd(autograd::Error::Memory { needed: least, limit, advice }));
                 }
             };
             config.training.chunk = chunk;

@@ -66,6 +66,7 @@ pub struct Trainer {
     preparation: Option<PlanId>,
     chunk_plan: Option<PlanId>,
     flops: f64,
+    peak_bytes: usize,
     directions: Option<Directions>,
     feed: Feed,
     /// Steps of each component at most.
@@ -96,7 +97,7 @@ impl Trainer {
         let shape = DataShape { rows, inputs, outputs: columns, batch, streamed };
         let mut config = config.clone();
         let plans = StepPlans::within(&mut config, &model, shape, memory_limit)?;
-        let flops = plans.flops(&config);
+        let (flops, peak_bytes) = (plans.flops(&config), plans.peak_bytes());
         let StepPlans { program, step, preparation, chunk, directions } = plans;
         let mut machine = Machine::cpu(threads)?;
         let step = machine.load(step)?;
@@ -130,6 +131,7 @@ impl Trainer {
             preparation,
             chunk_plan: chunk,
             flops,
+            peak_bytes,
             directions,
             step: 0,
             finished: Vec::new(),
@@ -227,9 +229,9 @@ impl Trainer {
         self.flops
     }
 
-    /// Bytes that running needs at its peak, as the plans announced them.
+    /// Bytes that running needs at its peak, as the plans announced them before they were loaded.
     pub fn peak_bytes(&self) -> usize {
-        self.machine.arena_bytes() + self.machine.held_bytes()
+        self.peak_bytes
     }
 
     /// Does one step and returns the terms before its update.
