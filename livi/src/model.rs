@@ -1,20 +1,25 @@
 //! The model that a configuration describes: network, likelihood, prior and sampler.
 
 use crate::config::{Architecture, Config, HeadConfig, LikelihoodKind, NetworkConfig, PriorKind, SamplerKind};
-use crate::network::{Layer, Network};
+use crate::network::{Layer, Layout, Network};
 use crate::prior::Prior;
 use crate::sampler::{
-    CorrelatedSampler, Head, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around,
+    CorrelatedSampler, Head, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around, initial_weights,
 };
 use crate::scale::log_scale_parameter;
 use crate::{Error, Result};
+use std::collections::HashSet;
 
 /// Everything that does not change while training.
 pub struct Model {
     /// The network whose weights are inferred.
     pub network: Network,
-    /// The sampler of its weights; its outputs are exactly the network's weights.
-    pub sampler: Box<dyn Sampler>,
+    /// The tensors that the sampler draws.
+    pub drawn: Layout,
+    /// The tensors that are point estimates; none of them for a network whose weights are all drawn.
+    pub points: Layout,
+    /// The sampler of the drawn tensors; its outputs are exactly their weights. `None` where nothing is drawn.
+    pub sampler: Option<Box<dyn Sampler>>,
     /// The prior.
     pub prior: Prior,
     /// The likelihood's family.
@@ -36,9 +41,19 @@ impl Model {
             PriorKind::Isotropic => Prior::Isotropic { std: config.prior.std },
             PriorKind::FanIn => Prior::FanIn { std: config.prior.std },
         };
-        let sampler = sampler(config, &network)?;
+        if network.layout().is_empty() {
+            return Err(Error::Config { key: "network".into(), problem: "has no weights to learn".into() });
+        }
+        let key = |error| match error {
+            Error::Argument { problem, .. } => Error::Config { key: "network.stochastic".into(), problem },
+            other => other,
+        };
+        let (drawn, points) = network.layout().partition(&config.network.stochastic).map_err(key)?;
+        let sampler = if drawn.is_empty() { None } else { Some(sampler(config, &drawn)?) };
         Ok(Self {
             network,
+            drawn,
+            points,
             sampler,
             prior,
             likelihood: config.likelihood.kind,
@@ -47,11 +62,18 @@ impl Model {
         })
     }
 
-    /// All that is learned about the weights: the sampler's own weights, then the logarithms of the scales where they are learned.
+    /// All that is learned about the weights: the sampler's own weights, the logarithms of the scales where they are learned, and the point
+    /// estimates in one vector.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let mut parameters = self.sampler.parameters();
-        if self.learned_scales {
-            parameters.push(log_scale_parameter(self.sampler.outputs()));
+        let mut parameters = Vec::new();
+        if let Some(sampler) = &self.sampler {
+            parameters.extend(sampler.parameters());
+            if self.learned_scales {
+                parameters.push(log_scale_parameter(sampler.outputs()));
+            }
+        }
+        if !self.points.is_empty() {
+            parameters.push(Parameter { name: "points".into(), shape: vec![self.points.len()], bound: 0.0 });
         }
         parameters
     }
@@ -61,23 +83,50 @@ impl Model {
         self.parameters().iter().map(Parameter::elements).sum()
     }
 
-    /// Initial values of the parameters in one vector: [`initial_parameters_around`] an ordinary initialisation of the network, all scales 1.
+    /// Initial values of the parameters in one vector: those [around](Model::initial_around) an ordinary initialisation of the network.
     pub fn initial(&self, init_scale: f64, seed: u64) -> Vec<f64> {
-        let mut values = initial_parameters_around(&*self.sampler, self.network.layout(), init_scale, seed).concat();
-        values.resize(self.parameter_count(), 0.0);
+        self.around(&initial_weights(self.network.layout(), seed), init_scale, seed)
+    }
+
+    /// Initial values of the parameters around given weights of the whole network, for instance trained ones, in the order of its layout: what the
+    /// sampler adds to its output takes the drawn tensors' values, point estimates take theirs, scales are 1.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of weights.
+    pub fn initial_around(&self, weights: &[f64], init_scale: f64, seed: u64) -> Result<Vec<f64>> {
+        if weights.len() != self.network.layout().len() {
+            let problem = format!("are {} numbers, expected {}", weights.len(), self.network.layout().len());
+            return Err(Error::Argument { name: "initial weights".into(), problem });
+        }
+        Ok(self.around(weights, init_scale, seed))
+    }
+
+    fn around(&self, weights: &[f64], init_scale: f64, seed: u64) -> Vec<f64> {
+        let of = |part: &Layout| -> Vec<f64> {
+            let names: HashSet<&str> = part.entries().iter().map(|entry| entry.name.as_str()).collect();
+            let entries = self.network.layout().entries().iter().filter(|entry| names.contains(entry.name.as_str()));
+            entries.flat_map(|entry| &weights[entry.range.clone()]).copied().collect()
+        };
+        let mut values = match &self.sampler {
+            Some(sampler) => initial_parameters_around(&**sampler, &of(&self.drawn), init_scale, seed).concat(),
+            None => Vec::new(),
+        };
+        values.resize(self.parameter_count() - self.points.len(), 0.0);
+        values.extend(of(&self.points));
         values
     }
 
     /// The parameters' vector cut into tensors: the sampler's, and apart from them the logarithms of the scales (none where they are not learned).
     pub fn tensors(&self, values: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let Some(sampler) = &self.sampler else { return (Vec::new(), Vec::new()) };
         let mut rest = values;
-        let mut tensors = Vec::new();
-        for parameter in self.sampler.parameters() {
-            let (part, after) = rest.split_at(parameter.elements().min(rest.len()));
-            tensors.push(part.to_vec());
+        let mut take = |count: usize| {
+            let (part, after) = rest.split_at(count.min(rest.len()));
             rest = after;
-        }
-        (tensors, rest.to_vec())
+            part.to_vec()
+        };
+        let tensors = sampler.parameters().iter().map(|parameter| take(parameter.elements())).collect();
+        (tensors, take(if self.learned_scales { sampler.outputs() } else { 0 }))
     }
 }
 
@@ -110,9 +159,10 @@ fn network(config: &NetworkConfig, inputs: usize, outputs: usize) -> Result<Netw
     Ok(network)
 }
 
-fn sampler(config: &Config, network: &Network) -> Result<Box<dyn Sampler>> {
+/// The sampler of the tensors of a layout.
+fn sampler(config: &Config, drawn: &Layout) -> Result<Box<dyn Sampler>> {
     let own = &config.sampler;
-    let m = network.layout().len();
+    let m = drawn.len();
     let pair = |key: &str, value: &[usize]| match *value {
         [rows, columns] => Ok([rows, columns]),
         _ => Err(Error::Config {
@@ -138,14 +188,14 @@ fn sampler(config: &Config, network: &Network) -> Result<Box<dyn Sampler>> {
             if !own.heads.is_empty() {
                 let made: usize = own.heads.iter().map(|head| head.output[0] * head.output[1]).sum();
                 if made < m {
-                    let problem = format!("make {made} weights, but the network has {m}");
+                    let problem = format!("make {made} weights, but {m} are to be drawn");
                     return Err(Error::Config { key: "sampler.heads".into(), problem });
                 }
                 let heads: Vec<Head> = own.heads.iter().map(head).collect();
                 return Ok(Box::new(CorrelatedSampler::new(noise, &own.trunk, &heads, own.activation)?.cut(m)?));
             }
             // One head for each layer of the network: its weight and bias together.
-            let layers = network.layout().entries().chunk_by(|a, b| a.layer() == b.layer());
+            let layers = drawn.entries().chunk_by(|a, b| a.layer() == b.layer());
             let parts: Vec<usize> = layers.map(|layer| layer.iter().map(|e| e.range.len()).sum()).collect();
             let hidden = own.trunk.last().copied().unwrap_or([0, 0]);
             Box::new(CorrelatedSampler::sized(noise, &own.trunk, hidden, 0, &parts, own.activation)?)

@@ -54,8 +54,8 @@ pub fn draw_pictures(folder: &RunFolder, saved: &Saved, dataset: &Dataset) -> Re
     if curves(folder, saved)? {
         drawn.push(("training".into(), "Terms of the evidence lower bound over the steps".into()));
     }
-    if saved.posterior.model.sampler.latents() <= MOST_LATENTS {
-        spectrum(folder, saved)?;
+    if let Some(sampler) = saved.posterior.model.sampler.as_deref().filter(|own| own.latents() <= MOST_LATENTS) {
+        spectrum(folder, saved, sampler)?;
         drawn.push(("spectrum".into(), "Singular values of the sampler's Jacobian with the entropy's bounds".into()));
     }
     Ok(drawn)
@@ -138,9 +138,8 @@ fn curves(folder: &RunFolder, saved: &Saved) -> Result<bool> {
     Ok(true)
 }
 
-fn spectrum(folder: &RunFolder, saved: &Saved) -> Result<()> {
+fn spectrum(folder: &RunFolder, saved: &Saved, sampler: &dyn Sampler) -> Result<()> {
     let (config, model) = (&saved.config, &saved.posterior.model);
-    let sampler = &*model.sampler;
     let (parameters, _) = model.tensors(&saved.posterior.components[0]);
     let latents = standard_normal_latents(sampler, LATENTS, config.seed);
     let (settings, dtype) = (Settings { directions: false, ..Settings::default() }, dtype_of(config.dtype));

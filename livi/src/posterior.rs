@@ -3,13 +3,13 @@
 use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
+use crate::draw::Draw;
 use crate::forward::Forward;
 use crate::metrics::PredictiveMixture;
 use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
-use crate::scale::{Scales, record_draw};
-use crate::train::{Encoded, dtype_of, split};
-use autograd::{Distribution, Machine, Plan, Request, Tape};
+use crate::train::{Encoded, dtype_of};
+use autograd::{Machine, Plan, Request, Tape};
 
 /// Weight samples drawn at once.
 const DRAW: usize = 16;
@@ -47,26 +47,19 @@ pub struct Predictions {
 }
 
 impl Posterior {
-    /// Draws weight vectors, row-major (samples, m): theta = g(z) + sigma eta (times the scales, where they are learned), draw i from
-    /// component i modulo their number. The same seed gives the same draws, whatever their number.
+    /// Draws weight vectors, row-major (samples, m): theta = g(z) + sigma eta (times the scales, where they are learned), and point
+    /// estimates as they are; draw i from component i modulo their number. The same seed gives the same draws, whatever their number.
     ///
     /// # Errors
     /// Those of planning and running.
     pub fn draw(&self, samples: usize, seed: u64) -> Result<Vec<f64>> {
         let dtype = dtype_of(self.dtype);
-        let sampler = &*self.model.sampler;
         let mut tape = Tape::new();
         let weights = tape.named_input("weights", &[self.model.parameter_count()], dtype);
-        let tensors = split(&mut tape, weights, &self.model.parameters())?;
-        let (parameters, log_scale) = tensors.split_at(sampler.parameters().len());
-        let scales = log_scale.first().map(|&log_scale| Scales::record(&mut tape, log_scale)).transpose()?;
-        let latents = tape.noise(Distribution::Normal, &[DRAW, sampler.latents()], dtype)?;
-        let eta = tape.noise(Distribution::Normal, &[DRAW, sampler.outputs()], dtype)?;
-        let recorded = sampler.record(&mut tape, parameters, latents)?;
-        let theta = record_draw(&mut tape, recorded.theta, eta, self.model.sigma, scales)?;
+        let theta = Draw::record(&mut tape, &self.model, weights, DRAW)?.theta;
         let mut machine = Machine::cpu(rayon::current_num_threads())?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
-        let (m, count) = (sampler.outputs(), self.components.len());
+        let (m, count) = (self.model.network.layout().len(), self.components.len());
         let mut drawn = vec![0.0; samples * m];
         for (k, component) in self.components.iter().enumerate().take(samples) {
             machine.write_f64(weights, component)?;

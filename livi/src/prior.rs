@@ -67,6 +67,12 @@ impl Prior {
         Ok(tape.add_scalar(quadratic, constant)?)
     }
 
+    /// log p(w) of point estimates (p), with places in a layout of their own: a scalar in nats.
+    pub fn record_point(&self, tape: &mut Tape, layout: &Layout, points: Var) -> Result<Var> {
+        let row = tape.reshape(points, &[1, layout.len()])?;
+        self.record(tape, layout, row, 0.0, None)
+    }
+
     /// Consecutive weights with one standard deviation.
     fn groups(&self, layout: &Layout) -> Vec<(std::ops::Range<usize>, f64)> {
         match *self {

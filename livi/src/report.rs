@@ -32,11 +32,13 @@ pub struct RunResult {
     pub test_rows: usize,
     /// Weights of the network, m.
     pub weights: usize,
-    /// Latents, d.
+    /// Those of them that the sampler draws; the others are point estimates.
+    pub drawn_weights: usize,
+    /// Latents, d; 0 where nothing is drawn.
     pub latents: usize,
     /// Components of the posterior: samplers trained one after another, mixed in equal parts.
     pub components: usize,
-    /// Parameters learned about them: weights of the sampler and scales, all components counted.
+    /// Parameters learned about them: weights of the sampler, scales and point estimates, all components counted.
     pub sampler_weights: usize,
     /// Seed.
     pub seed: u64,
@@ -105,8 +107,9 @@ impl RunResult {
                 ReportedPart::Test => dataset.test.as_ref().map_or(0, |table| table.rows),
                 ReportedPart::Validation => 0,
             },
-            weights: posterior.model.sampler.outputs(),
-            latents: posterior.model.sampler.latents(),
+            weights: posterior.model.network.layout().len(),
+            drawn_weights: posterior.model.drawn.len(),
+            latents: posterior.model.sampler.as_ref().map_or(0, |sampler| sampler.latents()),
             components: posterior.components.len(),
             sampler_weights: posterior.components.iter().map(Vec::len).sum(),
             seed: config.seed,
@@ -185,10 +188,15 @@ impl RunResult {
     }
 
     fn model_text(&self) -> String {
-        let mut text = format!(
-            "m = {} network weights, d = {} latents, {} sampler weights",
-            self.weights, self.latents, self.sampler_weights
-        );
+        let mut text = format!("m = {} network weights", self.weights);
+        if self.drawn_weights == 0 {
+            text.push_str(", a point estimate");
+        } else {
+            if self.drawn_weights < self.weights {
+                let _ = write!(text, ", {} of them drawn and the rest a point estimate", self.drawn_weights);
+            }
+            let _ = write!(text, ", d = {} latents, {} sampler weights", self.latents, self.sampler_weights);
+        }
         if self.components > 1 {
             let _ = write!(text, " in {} components", self.components);
         }

@@ -244,7 +244,10 @@ impl Task<'_> {
     fn run(&self, memory_limit: Option<usize>, created_by: &str, stop: &AtomicBool) -> Result<RunResult> {
         let config = self.config();
         let dataset = data::load(&config.data)?;
-        let mut trainer = Trainer::new(&config, &dataset, 1, memory_limit)?;
+        // A run's configuration tells all about it: no chunks that depend on the memory of the day.
+        let mut whole = config.clone();
+        whole.training.chunk = config.training.chunk_of(config.training.samples);
+        let mut trainer = Trainer::new(&whole, &dataset, 1, memory_limit)?;
         let folder = RunFolder::resume_or_create(&self.folder, &config.to_toml_string()?, config.seed, created_by)?;
         let ending = train::run(&config, &dataset, &mut trainer, &folder, stop, &mut Silent)?;
         let peak_bytes = trainer.peak_bytes();

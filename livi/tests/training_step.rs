@@ -4,7 +4,7 @@ use autograd::{DType, Machine, Plan, Request, Tape};
 use faer::Mat;
 use livi::config::{Config, LikelihoodKind};
 use livi::model::Model;
-use livi::train::{DataShape, Program};
+use livi::train::{DataShape, Program, Trainer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::f64::consts::{E, PI};
@@ -54,7 +54,7 @@ impl Step {
         let shape = DataShape { rows: ROWS, inputs: INPUTS, outputs, batch: ROWS, streamed: false };
         let program = Program::record(&config, &model, shape).unwrap();
         let mut machine = Machine::cpu(1).unwrap();
-        let plan = program.plan(None).unwrap();
+        let plan = program.plan().unwrap();
         let inputs = plan.inputs().to_vec();
         let plan = machine.load(plan).unwrap();
         // The optimiser's rates and moments stay zero.
@@ -85,9 +85,9 @@ impl Step {
         self.machine.run(self.plan).unwrap();
         let read = |var| self.machine.read_f64(var).unwrap()[0];
         Terms {
-            likelihood: read(self.program.likelihood),
+            likelihood: read(self.program.likelihood.unwrap()),
             prior: read(self.program.prior),
-            half_log_det: read(self.program.half_log_det.unwrap()),
+            half_log_det: self.program.half_log_det.map_or(0.0, read),
             scales: self.program.scale_entropy.map_or(0.0, read),
         }
     }
@@ -118,16 +118,17 @@ impl Step {
     /// The latents of the step, S x d.
     fn latents(&self) -> Vec<f64> {
         let mut machine = Machine::cpu(1).unwrap();
-        let plan = Plan::new(&self.program.tape, &Request::outputs(&[self.program.latents])).unwrap();
+        let latents = self.program.draw.sampled.as_ref().unwrap().latents;
+        let plan = Plan::new(&self.program.tape, &Request::outputs(&[latents])).unwrap();
         let plan = machine.load(plan).unwrap();
         machine.set_noise(NOISE.0, NOISE.1);
         machine.run(plan).unwrap();
-        machine.read_f64(self.program.latents).unwrap()
+        machine.read_f64(latents).unwrap()
     }
 
     /// The sampler's output (m) and Jacobian (m x d, row-major) at one latent.
     fn sampler_at(&self, latent: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let sampler = &self.model.sampler;
+        let sampler = self.model.sampler.as_deref().unwrap();
         let mut tape = Tape::new();
         let z = tape.input(&[1, sampler.latents()], DType::F64);
         let parameters: Vec<_> = sampler.parameters().iter().map(|p| tape.input(&p.shape, DType::F64)).collect();
@@ -146,24 +147,30 @@ impl Step {
     fn scales(&self) -> Vec<f64> {
         let (_, log_scale) = self.model.tensors(&self.weights);
         match log_scale.is_empty() {
-            true => vec![1.0; self.model.sampler.outputs()],
+            true => vec![1.0; self.model.drawn.len()],
             false => log_scale.iter().map(|log| log.exp()).collect(),
         }
     }
 }
 
 /// Settings for which everything is checked.
-const SETTINGS: [&[&str]; 5] = [
+const SETTINGS: [&[&str]; 8] = [
     &[],
     &["sampler.learned_scales=true"],
     &["sampler.learned_scales=true", "prior.kind=fan_in", "prior.std=1.5"],
     &["prior.kind=fan_in", "network.activation=tanh"],
     &["sampler.learned_scales=true", "likelihood.kind=softmax"],
+    &["entropy.latents=2"],
+    &["network.stochastic=[\"layer1.*\"]", "sampler.learned_scales=true"],
+    &["network.stochastic=[\"*.weight\"]", "prior.kind=fan_in", "likelihood.kind=softmax"],
 ];
+
+/// The same for a network without a drawn weight.
+const POINT_ESTIMATE: &[&str] = &["network.stochastic=[]", "training.samples=1", "prior.kind=fan_in"];
 
 #[test]
 fn the_gradient_is_that_of_the_weighted_sum_of_the_terms() {
-    for settings in SETTINGS {
+    for settings in SETTINGS.into_iter().chain([POINT_ESTIMATE]) {
         let mut step = Step::new(settings);
         let gradient = step.gradient("weights");
         assert!(gradient.iter().all(|g| g.abs() > 1e-12), "{settings:?}: {gradient:?}");
@@ -202,8 +209,9 @@ fn the_entropy_is_that_of_the_dense_covariance_of_scaled_weights() {
         let terms = step.run(&weights, log_std);
         let found = terms.half_log_det + terms.scales + step.program.constants.total();
         let (scales, sigma) = (step.scales(), step.model.sigma);
-        let (m, d) = (step.model.sampler.outputs(), step.model.sampler.latents());
+        let (m, d) = (step.model.drawn.len(), step.model.sampler.as_ref().unwrap().latents());
         let latents = step.latents();
+        let latents = &latents[..step.config.entropy.latents_of(latents.len() / d) * d];
         let mut entropy = 0.0;
         for latent in latents.chunks_exact(d) {
             let (_, jacobian) = step.sampler_at(latent);
@@ -227,24 +235,110 @@ fn the_prior_is_the_expectation_over_the_noise_on_the_weights() {
         let mut step = Step::new(settings);
         let (weights, log_std) = (step.weights.clone(), step.log_std);
         let found = step.run(&weights, log_std).prior;
-        let (scales, sigma, d) = (step.scales(), step.model.sigma, step.model.sampler.latents());
-        let layout = step.model.network.layout();
+        let (scales, sigma) = (step.scales(), step.model.sigma);
+        let d = step.model.sampler.as_ref().unwrap().latents();
+        let Model { drawn, points, prior, .. } = &step.model;
         let latents = step.latents();
+        let log_density =
+            |std: f64, weight: f64| -0.5 * (2.0 * PI * std * std).ln() - weight * weight / (2.0 * std * std);
         let mut expected = 0.0;
         for latent in latents.chunks_exact(d) {
             let (mean, _) = step.sampler_at(latent);
-            for entry in layout.entries() {
-                let tau = step.model.prior.std_of(entry);
+            for entry in drawn.entries() {
                 for i in entry.range.clone() {
                     // A quadratic function of a standard normal number has the mean of its values at 1 and -1.
                     for eta in [1.0, -1.0] {
-                        let theta = scales[i] * (mean[i] + sigma * eta);
-                        expected -= 0.5 * (0.5 * (2.0 * PI * tau * tau).ln() + theta * theta / (2.0 * tau * tau));
+                        expected += 0.5 * log_density(prior.std_of(entry), scales[i] * (mean[i] + sigma * eta));
                     }
                 }
             }
         }
         expected /= (latents.len() / d) as f64;
+        let values = &weights[weights.len() - points.len()..];
+        for entry in points.entries() {
+            expected += values[entry.range.clone()].iter().map(|&w| log_density(prior.std_of(entry), w)).sum::<f64>();
+        }
         assert!((found - expected).abs() < 1e-11 * expected.abs(), "{settings:?}: {found} {expected}");
     }
+}
+
+/// Trains a few steps on the toy set; the parameters at the end and the terms of every step.
+fn trained(settings: &[&str]) -> (Vec<f64>, Vec<livi::train::Terms>) {
+    let mut config = Config::default();
+    let common = [
+        "dtype=f64",
+        "network.hidden=[4]",
+        "sampler.latent=[3]",
+        "sampler.hidden=[5]",
+        "training.samples=6",
+        "training.steps=8",
+        "training.learning_rate=1e-2",
+        "training.clip_norm=500",
+    ];
+    common.iter().chain(settings).for_each(|setting| config.set(setting).unwrap());
+    config.validate().unwrap();
+    let dataset = livi::data::load(&config.data).unwrap();
+    let mut trainer = Trainer::new(&config, &dataset, 1, None).unwrap();
+    let terms = (0..8).map(|_| trainer.advance().unwrap()).collect();
+    (trainer.into_posterior().unwrap().components.remove(0), terms)
+}
+
+#[test]
+fn chunks_of_weight_samples_give_the_steps_of_all_at_once() {
+    let variants: [&[&str]; 5] = [
+        &[],
+        &["training.batch_size=16", "sampler.learned_scales=true"],
+        &["entropy.method=slq", "entropy.latents=2"],
+        &["network.stochastic=[\"layer1.*\"]", "entropy.method=smallest"],
+        &["likelihood.learn_noise=false"],
+    ];
+    for variant in variants {
+        let (whole, terms) = trained(variant);
+        for chunk in [1, 2, 3] {
+            let setting = format!("training.chunk={chunk}");
+            let (found, own) = trained(&[variant, &[setting.as_str()]].concat());
+            for (a, b) in whole.iter().zip(&found) {
+                assert!((a - b).abs() < 1e-8, "{variant:?}, chunks of {chunk}: {a} {b}");
+            }
+            for (a, b) in terms.iter().zip(&own) {
+                let pairs = [(a.likelihood, b.likelihood), (a.prior, b.prior), (a.entropy, b.entropy)];
+                for (a, b) in pairs.into_iter().chain([(a.gradient_norm, b.gradient_norm)]) {
+                    assert!((a - b).abs() < 1e-8 * a.abs().max(1.0), "{variant:?}, chunks of {chunk}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_that_does_not_hold_all_weight_samples_gives_smaller_chunks() {
+    let mut config = Config::default();
+    for setting in ["network.hidden=[300, 300]", "training.samples=12", "sampler.latent=[2]", "sampler.hidden=[3]"] {
+        config.set(setting).unwrap();
+    }
+    let dataset = livi::data::load(&config.data).unwrap();
+    let made = |memory: Option<usize>| Trainer::new(&config, &dataset, 1, memory);
+    let whole = made(None).unwrap().peak_bytes();
+    let mut seen = Vec::new();
+    let mut memory = whole;
+    // The least that would do stands in the refusal.
+    let least = loop {
+        match made(Some(memory)) {
+            Ok(trainer) => {
+                assert!(trainer.peak_bytes() <= memory, "{} {memory}", trainer.peak_bytes());
+                seen.push(trainer.config().training.chunk);
+                memory = trainer.peak_bytes() - 1;
+            }
+            Err(livi::Error::Autograd(autograd::Error::Memory { needed, limit, .. })) => {
+                assert_eq!(limit, memory);
+                break needed;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!((seen.first(), seen.last()), (Some(&0), Some(&1)));
+    assert!(seen[1..].is_sorted_by(|a, b| a > b && 12 % b == 0), "{seen:?}");
+    assert_eq!(least, memory + 1);
+    config.set("training.chunk=4").unwrap();
+    assert!(Trainer::new(&config, &dataset, 1, Some(least)).is_err(), "chunks that were asked for stay as they are");
 }

@@ -245,6 +245,65 @@ impl Machine {
         Ok(())
     }
 
+    /// Copies `count` elements of a variable, from its `start`-th on in row-major order, to the `to_start`-th and following ones of another.
+    ///
+    /// ```
+    /// use autograd::{DType, Machine, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let (rows, row) = (tape.input(&[2, 3], DType::F64), tape.input(&[3], DType::F64));
+    /// let sum = tape.sum_all(row)?;
+    /// let mut machine = Machine::cpu(1)?;
+    /// machine.load(Plan::new(&tape, &Request::outputs(&[rows]))?)?;
+    /// let plan = machine.load(Plan::new(&tape, &Request::outputs(&[sum]))?)?;
+    /// machine.write(rows, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// machine.copy(rows, 3, row, 0, 3)?;
+    /// machine.run(plan)?;
+    /// assert_eq!(machine.read_scalar(sum)?, 15.0);
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unbound`] if no loaded plan mentions one of the variables or the first was never given values; [`Error::Buffer`] for elements that
+    /// one of them does not have, for two element types, and for a copy of a variable to itself.
+    pub fn copy(&mut self, from: Var, start: usize, to: Var, to_start: usize, count: usize) -> Result<()> {
+        let (source, target) = (self.position(from)?, self.position(to)?);
+        let wrong = |held: &Held, problem: String| Err(Error::Buffer { name: held.name.clone(), problem });
+        if source == target {
+            return wrong(&self.held[source], "a copy needs two variables".into());
+        }
+        for (position, first) in [(source, start), (target, to_start)] {
+            let held = &self.held[position];
+            if first.checked_add(count).is_none_or(|end| end > held.elements) {
+                return wrong(
+                    held,
+                    format!("{count} elements from {first} on were asked for, it has {}", held.elements),
+                );
+            }
+        }
+        let (source, target) = (&self.held[source], &self.held[target]);
+        if source.dtype != target.dtype {
+            return wrong(
+                target,
+                format!("is of {}, elements of {} were to be copied to it", target.dtype, source.dtype),
+            );
+        }
+        if !source.written {
+            return Err(Error::Unbound {
+                name: source.name.clone(),
+                problem: "it was never given values; write it first",
+            });
+        }
+        let size = source.dtype.size();
+        // SAFETY: both ranges lie within their blocks, which are two and nobody else's while `&mut self` lasts.
+        unsafe {
+            let from = source.block.pointer().add(start * size);
+            std::ptr::copy_nonoverlapping(from, target.block.pointer().add(to_start * size), count * size);
+        }
+        let target = self.position(to)?;
+        self.held[target].written = true;
+        Ok(())
+    }
+
     /// The values of a variable, in row-major order.
     ///
     /// # Errors

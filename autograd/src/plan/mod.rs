@@ -242,6 +242,33 @@ impl Plan {
         self.arena_bytes.saturating_add(self.persistent_bytes)
     }
 
+    /// Bytes that several plans of one tape take when they are loaded on one machine: the largest arena, and each persistent buffer once.
+    ///
+    /// ```
+    /// use autograd::{DType, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let x = tape.input(&[1000], DType::F64);
+    /// let (square, cube) = (tape.square(x)?, tape.powi(x, 3)?);
+    /// let plans = [Plan::new(&tape, &Request::outputs(&[square]))?, Plan::new(&tape, &Request::outputs(&[cube]))?];
+    /// // Neither needs an arena, and both read x.
+    /// assert_eq!(Plan::peak_bytes_together(&plans), 3 * 8000);
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
+    pub fn peak_bytes_together<'a>(plans: impl IntoIterator<Item = &'a Self>) -> usize {
+        let (mut arena, mut persistent, mut seen) = (0, 0_usize, HashSet::new());
+        for plan in plans {
+            arena = arena.max(plan.arena_bytes);
+            for buffer in &plan.buffers {
+                if let Place::Persistent(var) = buffer.place
+                    && seen.insert(var)
+                {
+                    persistent = persistent.saturating_add(buffer.elements * buffer.dtype.size());
+                }
+            }
+        }
+        persistent.saturating_add(arena)
+    }
+
     /// Floating-point operations of one run, a multiply-add counted as two and any scalar function as one.
     pub fn flops(&self) -> f64 {
         self.steps.iter().map(|step| step.flops).sum()

@@ -8,7 +8,7 @@ use autograd::{DType, Machine, Plan, Request, Tape, Var};
 use livi::config::Config;
 use livi::data::{Dataset, Standardiser, Table, Training};
 use livi::entropy::{
-    Directions, GramPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate,
+    DirectionPrograms, GramPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate,
 };
 use livi::sampler::{Sampler, initial_parameters, published};
 use livi::spectral::{LinearMap, fill_gaussian};
@@ -285,7 +285,8 @@ impl Bench {
         let flops = plan.flops();
         let mut machine = Machine::cpu(self.threads)?;
         let plan = machine.load(plan)?;
-        let found = Directions::load(&mut tape, &mut machine, &*self.sampler, &vars, method, settings, samples)?;
+        let found = DirectionPrograms::record(&mut tape, &*self.sampler, &vars, method, settings, samples)?
+            .load(&mut machine)?;
         self.write(&mut machine, &vars)?;
         machine.write_f64(z, &self.latents)?;
         out.job(job, &self.sizes, flops, || {
@@ -306,7 +307,8 @@ impl Bench {
         let vars = self.declare(&mut tape);
         let mut machine = Machine::cpu(self.threads)?;
         let sampler = &*self.sampler;
-        let found = Directions::load(&mut tape, &mut machine, sampler, &vars, Method::Slq, settings, self.samples)?;
+        let found = DirectionPrograms::record(&mut tape, sampler, &vars, Method::Slq, settings, self.samples)?
+            .load(&mut machine)?;
         self.write(&mut machine, &vars)?;
         out.job(job, &self.sizes, 0.0, || found.compute(&mut machine, &self.latents, SIGMA, 3).map(|_| ()))
     }

@@ -119,7 +119,7 @@ fn toy_plan(threads: usize) -> livi::Result<Job> {
     let model = Model::new(&config, inputs, 1)?;
     let shape = DataShape { rows, inputs, outputs: 1, batch: rows, streamed: false };
     let program = Program::record(&config, &model, shape)?;
-    let plan = program.plan(None)?;
+    let plan = program.plan()?;
     let (flops, table, inputs) = (plan.flops(), plan.to_string(), plan.inputs().to_vec());
     let mut machine = Machine::cpu(threads)?;
     let plan = machine.load(plan)?;

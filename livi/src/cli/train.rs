@@ -52,7 +52,7 @@ pub(super) struct TrainArgs {
     /// Threads of the training step [default: all cores]
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Refuse to start when the plans need more memory than this, for instance 4G
+    /// Memory that the plans may take, for instance 4G: weight samples go through the network in chunks that fit; refused where one at a time does not
     #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     memory: Option<usize>,
     /// Print the result as one JSON object
@@ -97,9 +97,14 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         }
     }
     let (named, existing) = chosen(args)?;
-    let Named { name, config } = named;
+    let Named { name, mut config } = named;
     if let Some(path) = &existing {
-        require_same_config(&RunFolder::open(path)?, &config)?;
+        let folder = RunFolder::open(path)?;
+        if config.training.chunk == 0 {
+            // What --memory allowed when the run began.
+            config.training.chunk = stored_config(&folder)?.training.chunk;
+        }
+        require_same_config(&folder, &config)?;
     } else if let Some(path) = &args.out {
         // Before data are read and plans are made, which may take a while.
         RunFolder::require_free(path)?;
@@ -107,6 +112,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let dataset = data::load(&config.data)?;
     let threads = args.threads.map_or_else(info::threads, NonZeroUsize::get);
     let mut trainer = Trainer::new(&config, &dataset, threads, args.memory)?;
+    config.clone_from(trainer.config());
     let stop = stop_flag()?;
     let folder = match (existing, &args.out) {
         (Some(path), _) => RunFolder::resume(path)?,

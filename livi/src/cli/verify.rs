@@ -126,7 +126,11 @@ fn subject(args: &VerifyArgs, config: &Config) -> Result<Subject> {
     }
     let (model, parameters) = model(args, config)?;
     let (parameters, log_scale) = model.tensors(&parameters);
-    Ok(Subject { sampler: model.sampler, parameters, log_scale, sigma: model.sigma })
+    let Some(sampler) = model.sampler else {
+        let problem = "is empty: without a sampler there is no entropy to verify".into();
+        return Err(Error::Config { key: "network.stochastic".into(), problem });
+    };
+    Ok(Subject { sampler, parameters, log_scale, sigma: model.sigma })
 }
 
 fn show(found: &Verification, args: &VerifyArgs) -> Result<()> {

@@ -289,8 +289,9 @@ mod tests {
             let model = Model::new(&config, 3 * 32 * 32, config.network.outputs).unwrap();
             let published = published::by_name(name).unwrap();
             assert_eq!(model.network.layout().len(), published.outputs(), "{preset}");
-            assert_eq!(model.sampler.outputs(), published.outputs(), "{preset}");
-            assert_eq!(model.sampler.parameters(), published.parameters(), "{preset}");
+            let sampler = model.sampler.unwrap();
+            assert_eq!(sampler.outputs(), published.outputs(), "{preset}");
+            assert_eq!(sampler.parameters(), published.parameters(), "{preset}");
         }
     }
 

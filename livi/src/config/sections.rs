@@ -75,6 +75,14 @@ pub struct NetworkConfig {
     pub depth: usize,
     /// `wide_resnet`: channels are 16, 32 and 64 times this. Default 4.
     pub width: usize,
+    /// Names of the tensors that the sampler draws, as patterns in which `*` stands for any number of characters, for instance `["fc3.*"]` for a last
+    /// layer alone. All other tensors are trained as point estimates; with an empty list the whole network is (the maximum of the posterior, and with
+    /// `training.components` a deep ensemble). Default `["*"]`.
+    pub stochastic: Vec<String>,
+    /// A safetensors file with trained weights to start from: each tensor of the network by its name, or in a file of weight samples the first of
+    /// them. What the sampler adds to its output begins at the drawn tensors' values, point estimates at theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// `layers`: the layers, one text each ([`crate::network::Layer::parse_all`]); the last must make as many outputs as there are.
     pub layers: Vec<String>,
 }
@@ -90,6 +98,8 @@ impl Default for NetworkConfig {
             depth: 16,
             width: 4,
             layers: Vec::new(),
+            stochastic: vec!["*".into()],
+            start: None,
         }
     }
 }
@@ -236,6 +246,9 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Weight samples a step, at least 1. Default 3.
     pub samples: usize,
+    /// Weight samples that the network works through at a time; divides `samples`. Fewer take less memory, and the gradient is the same but for rounding.
+    /// 0 for all of them at once, or as many as `--memory` allows (a run notes the number). Default 0.
+    pub chunk: usize,
     /// Samplers trained one after another from seeds of their own, at least 1; the posterior is their mixture in equal parts. Default 1.
     pub components: usize,
     /// Learning rate of the sampler, > 0. Default 1e-3.
@@ -274,6 +287,7 @@ impl Default for TrainingConfig {
             epochs: None,
             batch_size: 0,
             samples: 3,
+            chunk: 0,
             components: 1,
             learning_rate: 1e-3,
             noise_learning_rate: 1e-3,
@@ -292,6 +306,11 @@ impl Default for TrainingConfig {
 }
 
 impl TrainingConfig {
+    /// Weight samples in one chunk of a step with so many of them.
+    pub fn chunk_of(&self, samples: usize) -> usize {
+        if self.chunk == 0 { samples } else { self.chunk }
+    }
+
     /// Rows in one step for a training part of `rows` rows: the batch size, or all rows where that is less.
     pub fn batch_rows(&self, rows: usize) -> usize {
         if self.batch_size == 0 { rows } else { self.batch_size.min(rows) }

@@ -36,6 +36,7 @@ fn full() -> Config {
     config.data.path = Some("a folder/table.csv".into());
     config.data.set = Some("concrete".into());
     config.data.target = vec!["price".into()];
+    config.network.start = Some("weights.safetensors".into());
     config.training.epochs = Some(3);
     config.sampler.trunk = vec![[3, 4]];
     config.sampler.heads = vec![HeadConfig { input: [3, 4], hidden: [5, 6], output: [7, 8], hidden_layers: 1 }];

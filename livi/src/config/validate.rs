@@ -26,6 +26,10 @@ pub(super) fn validate(config: &Config) -> Result<()> {
     entropy(&config.entropy)?;
     training(&config.training, &config.entropy)?;
     prediction(&config.prediction)?;
+    let samples = config.training.samples;
+    require(samples == 1 || !config.network.stochastic.is_empty(), "training.samples", || {
+        format!("is {samples}, but `network.stochastic` is empty: weight samples are all the same, expected 1")
+    })?;
     let patience = config.training.early_stopping.patience_evaluations;
     require(
         patience == 0 || config.data.validation_fraction > 0.0,
@@ -170,6 +174,10 @@ fn training(training: &TrainingConfig, entropy: &EntropyConfig) -> Result<()> {
         }
     }
     at_least_1("training.samples", training.samples as u64)?;
+    let (samples, chunk) = (training.samples, training.chunk);
+    require(chunk == 0 || samples.is_multiple_of(chunk), "training.chunk", || {
+        format!("is {chunk}, expected a divisor of `training.samples`, {samples}")
+    })?;
     require(entropy.latents <= training.samples, "entropy.latents", || {
         format!("is {}, expected at most `training.samples`, {}", entropy.latents, training.samples)
     })?;

@@ -3,7 +3,7 @@
 use super::{Jacobian, JacobianPrograms, Method, Settings, estimates, takes_several};
 use crate::Result;
 use crate::sampler::Sampler;
-use autograd::{DType, Machine, PlanId, Tape, Var};
+use autograd::{DType, Machine, Plan, PlanId, Tape, Var};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -18,25 +18,24 @@ pub struct Found {
     pub v: Vec<f64>,
 }
 
-/// The Jacobian's programs beside a training program, on the same tape and machine.
+/// The Jacobian's programs beside a training program, on the same tape; not yet on its machine.
 #[derive(Clone, Debug)]
-pub struct Directions {
-    jacobian: Jacobian,
+pub struct DirectionPrograms {
+    programs: JacobianPrograms,
     method: Method,
     settings: Settings,
     dtype: DType,
     count: usize,
 }
 
-impl Directions {
-    /// Records the programs for `samples` latents on the training tape and loads them on its machine. `parameters` must be outputs of a plan that
-    /// runs before [`Directions::compute`].
+impl DirectionPrograms {
+    /// Records and plans the programs for `samples` latents on the training tape. `parameters` must be outputs of a plan that runs before
+    /// [`Directions::compute`].
     ///
     /// # Errors
-    /// Those of recording, planning and loading.
-    pub fn load(
+    /// Those of recording and planning.
+    pub fn record(
         tape: &mut Tape,
-        machine: &mut Machine,
         sampler: &dyn Sampler,
         parameters: &[Var],
         method: Method,
@@ -47,12 +46,38 @@ impl Directions {
         let count = if method == Method::Slq { settings.probes } else { 1 };
         let together = if takes_several(method, sampler.latents()) { samples } else { 1 };
         let programs = JacobianPrograms::record_samples(tape, sampler, parameters, dtype, together, count)?;
-        Ok(Self { jacobian: programs.load(machine)?, method, settings, dtype, count })
+        Ok(Self { programs, method, settings, dtype, count })
     }
 
-    /// The programs' plans with what they compute, for measurement.
-    pub fn plans(&self) -> Vec<(String, PlanId)> {
-        self.jacobian.plans()
+    /// All plans, for their memory.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        self.programs.plans()
+    }
+
+    /// Loads the plans on the training machine.
+    ///
+    /// # Errors
+    /// Those of the machine.
+    pub fn load(self, machine: &mut Machine) -> Result<Directions> {
+        let Self { programs, method, settings, dtype, count } = self;
+        Ok(Directions { jacobian: programs.load(machine)?, method, settings, dtype, count })
+    }
+}
+
+/// The same on the machine.
+#[derive(Clone, Debug)]
+pub struct Directions {
+    jacobian: Jacobian,
+    method: Method,
+    settings: Settings,
+    dtype: DType,
+    count: usize,
+}
+
+impl Directions {
+    /// The plans with what they compute, for measurement.
+    pub fn loaded_plans(&self) -> Vec<(String, PlanId)> {
+        self.jacobian.loaded_plans()
     }
 
     /// Estimates at each of the latents (S, d) with the parameters' present values. Random vectors come from `seed` alone.

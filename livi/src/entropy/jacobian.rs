@@ -184,8 +184,8 @@ impl Jacobian {
         self.shape.rows
     }
 
-    /// The loaded plans with what they compute, for measurement.
-    pub fn plans(&self) -> Vec<(String, PlanId)> {
+    /// The plans with what they compute, for measurement.
+    pub fn loaded_plans(&self) -> Vec<(String, PlanId)> {
         let mut plans: Vec<(String, PlanId)> =
             self.linearise.iter().map(|&plan| ("linearisation of the sampler".to_string(), plan)).collect();
         let latents =

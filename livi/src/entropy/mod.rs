@@ -22,7 +22,7 @@ mod smallest;
 mod spectrum;
 mod tangents;
 
-pub use directions::{Directions, Found};
+pub use directions::{DirectionPrograms, Directions, Found};
 pub(crate) use estimate::check_sigma;
 pub use estimate::{
     Direction, Estimate, Settings, Target, combine, estimate, estimates, record_surrogate, takes_several,

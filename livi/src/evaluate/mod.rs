@@ -190,7 +190,7 @@ mod tests {
             config.set(setting).unwrap();
         }
         let model = Model::new(&config, 1, 1).unwrap();
-        let count = model.sampler.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let count = model.parameter_count();
         Posterior {
             model,
             components: vec![vec![0.0; count]],

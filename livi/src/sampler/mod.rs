@@ -135,22 +135,26 @@ pub fn initial_parameters(sampler: &dyn Sampler, seed: u64) -> Vec<Vec<f64>> {
     sampler.parameters().iter().map(uniform).collect()
 }
 
-/// The same times `scale`, but the biases that are added to theta are drawn as one usually initialises the network itself: weights uniform within
-/// 1/sqrt(fan-in), biases zero. Training then starts around a network that can learn, not around one whose weights are all nearly zero.
-pub fn initial_parameters_around(sampler: &dyn Sampler, layout: &Layout, scale: f64, seed: u64) -> Vec<Vec<f64>> {
+/// The same times `scale`, but the biases that are added to theta are `centre`, one number for each output: usually an ordinary initialisation of the
+/// network itself. Training then starts around a network that can learn, not around one whose weights are all nearly zero.
+pub fn initial_parameters_around(sampler: &dyn Sampler, centre: &[f64], scale: f64, seed: u64) -> Vec<Vec<f64>> {
     let mut values = initial_parameters(sampler, seed);
     values.iter_mut().flatten().for_each(|value| *value *= scale);
+    let mut centre = centre.iter();
+    for k in sampler.output_biases() {
+        values[k].iter_mut().zip(&mut centre).for_each(|(value, &weight)| *value = weight);
+    }
+    values
+}
+
+/// An ordinary initialisation of the tensors of a layout: weights uniform within 1/sqrt(fan-in), biases zero.
+pub fn initial_weights(layout: &Layout, seed: u64) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(seed ^ 0x006e_6574_776f_726b);
-    let mut bounds = layout.entries().iter().flat_map(|entry| {
+    let bounds = layout.entries().iter().flat_map(|entry| {
         let bound = if entry.is_bias() { 0.0 } else { (entry.fan_in as f64).sqrt().recip() };
         std::iter::repeat_n(bound, entry.range.len())
     });
-    for k in sampler.output_biases() {
-        for (value, bound) in values[k].iter_mut().zip(&mut bounds) {
-            *value = bound * signed_unit(&mut rng);
-        }
-    }
-    values
+    bounds.map(|bound| bound * signed_unit(&mut rng)).collect()
 }
 
 /// Uniform on [-1, 1).

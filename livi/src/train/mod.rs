@@ -3,6 +3,7 @@
 mod component;
 mod feed;
 mod optimiser;
+mod plans;
 mod program;
 mod run;
 mod saved;
@@ -10,7 +11,7 @@ mod schedule;
 mod targets;
 mod trainer;
 
-pub use program::{DataShape, Program, dtype_of, split};
+pub use program::{DataShape, Program, dtype_of};
 pub use run::{Ending, Observer, Reason, Silent, run};
 pub use saved::{Saved, require_same_config, stored_config};
 pub use schedule::{complexity_weight, rate_factor};

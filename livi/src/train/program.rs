@@ -3,12 +3,12 @@
 use super::optimiser::{Adam, Corrections};
 use crate::Result;
 use crate::config::{Config, Dtype, LikelihoodKind};
+use crate::draw::{Draw, Sampled};
 use crate::entropy::{Constants, Method, record_exact, record_surrogate};
 use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use crate::model::Model;
-use crate::sampler::Parameter;
-use crate::scale::{Scales, record_draw};
-use autograd::{DType, Distribution, Options, Plan, Request, Tape, Var};
+use crate::sampler::Sampler;
+use autograd::{DType, Options, Plan, Request, Tape, Var};
 
 /// Sizes of the data a program is recorded for.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,6 @@ pub struct Program {
     pub tape: Tape,
     /// All parameters of the model in one vector (P).
     pub weights: Var,
-    /// The sampler's tensors, parts of `weights`.
-    pub parameters: Vec<Var>,
     /// Logarithm of the noise standard deviation, a scalar (Gaussian likelihood).
     pub log_std: Option<Var>,
     /// Inputs (rows, inputs), of a streamed data set (batch, inputs).
@@ -41,12 +39,15 @@ pub struct Program {
     pub y: Var,
     /// Rows of the batch, type u32; `None` for full batches and streamed ones.
     pub index: Option<Var>,
-    /// Latents (S, d), drawn by the machine.
-    pub latents: Var,
-    /// Weights u (K, L, m) and directions v (K, L, d) at the first L latents of the entropy's gradient, for methods whose work is done outside of the plan.
+    /// The weights of all samples.
+    pub draw: Draw,
+    /// Weights u (K, L, m) and directions v (K, L, d) at the first L latents of the entropy's gradient, for methods whose work is done outside of
+    /// the plan.
     pub directions: Option<(Var, Var)>,
-    /// Expected log-likelihood of the whole training set, scalar.
-    pub likelihood: Var,
+    /// The network's part, where it works through weight samples in chunks before the step.
+    pub chunks: Option<Chunks>,
+    /// Expected log-likelihood of the whole training set, scalar; without chunks.
+    pub likelihood: Option<Var>,
     /// Expected log-prior, scalar.
     pub prior: Var,
     /// Mean over the entropy's latents of 1/2 sum_i log(s_i^2 + sigma^2), scalar; only with the exact entropy.
@@ -65,8 +66,28 @@ pub struct Program {
     updates: Vec<(Var, Var)>,
 }
 
+/// The network's forward and backward pass for c of the S weight samples at a time, by a plan of its own; the step then begins at the gradient with
+/// respect to all weights, so that the network's memory does not grow with S.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunks {
+    /// Weight samples in one chunk, c; divides S.
+    pub samples: usize,
+    /// Weights of one chunk (c, m), an input.
+    pub theta: Var,
+    /// The chunk's part of the expected log-likelihood, scalar: those of all chunks add up to the whole.
+    pub likelihood: Var,
+    /// Its gradient with respect to the chunk's weights (c, m).
+    pub gradient: Var,
+    /// Its gradient with respect to the logarithm of the noise standard deviation, scalar; where that is learned.
+    pub noise_gradient: Option<Var>,
+    /// The gradients of all chunks (S, m), an input of the step.
+    pub cotangent: Var,
+    /// The sum of their gradients with respect to the logarithm of the noise standard deviation, an input of the step.
+    pub noise_cotangent: Option<Var>,
+}
+
 impl Program {
-    /// Records the training step of a model under a configuration.
+    /// Records the training step of a model under a configuration, with chunks of `training.chunk` weight samples.
     ///
     /// # Errors
     /// Those of recording: sizes that do not fit.
@@ -74,14 +95,12 @@ impl Program {
         let dtype = dtype_of(config.dtype);
         let mut tape = Tape::new();
         let t = &mut tape;
-        let (m, d, samples) = (model.sampler.outputs(), model.sampler.latents(), config.training.samples);
+        let samples = config.training.samples;
         let specification = model.parameters();
         let weights = t.named_input("weights", &[model.parameter_count()], dtype);
-        let tensors = split(t, weights, &specification)?;
-        let (parameters, log_scale) = tensors.split_at(model.sampler.parameters().len());
-        let scales = log_scale.first().map(|&log_scale| Scales::record(t, log_scale)).transpose()?;
         let gaussian = model.likelihood == LikelihoodKind::Gaussian;
         let log_std = gaussian.then(|| t.named_input("noise.log_std", &[], dtype));
+        let learned = log_std.filter(|_| config.likelihood.learn_noise);
 
         let held = if data.streamed { data.batch } else { data.rows };
         let x = t.named_input("data.x", &[held, data.inputs], dtype);
@@ -92,10 +111,12 @@ impl Program {
             None => (x, y),
         };
 
-        let latents = t.noise(Distribution::Normal, &[samples, d], dtype)?;
-        let eta = t.noise(Distribution::Normal, &[samples, m], dtype)?;
-        let recorded = model.sampler.record(t, parameters, latents)?;
-        let theta = record_draw(t, recorded.theta, eta, model.sigma, scales)?;
+        let draw = Draw::record(t, model, weights, samples)?;
+        let chunk = config.training.chunk_of(samples);
+        let theta = match chunk < samples {
+            true => t.named_input("chunk.theta", &[chunk, model.network.layout().len()], dtype),
+            false => draw.theta,
+        };
         let outputs = model.network.record(t, theta, batch_x)?;
         let batch_likelihood = match log_std {
             Some(log_std) => {
@@ -104,42 +125,24 @@ impl Program {
             }
             None => softmax_log_likelihood(t, outputs, batch_y)?,
         };
-        let likelihood = t.scale(batch_likelihood, data.rows as f64 / data.batch as f64)?;
-        let scale_values = scales.map(|scales| scales.values);
-        let prior = model.prior.record(t, model.network.layout(), recorded.theta, model.sigma, scale_values)?;
-
-        let entropy_latents = config.entropy.latents_of(samples);
-        let measured = if entropy_latents == samples {
-            recorded
-        } else {
-            let first = t.narrow(latents, 0, 0, entropy_latents)?;
-            model.sampler.record(t, parameters, first)?
+        let share = data.rows as f64 / data.batch as f64 * (chunk as f64 / samples as f64);
+        let likelihood = t.scale(batch_likelihood, share)?;
+        let chunks = match chunk < samples {
+            true => Some(Chunks::record(t, chunk, theta, draw.theta, learned, likelihood)?),
+            false => None,
         };
-        let (half_log_det, entropy, directions) = if config.entropy.method == Method::Exact {
-            let exact = record_exact(t, &measured, model.sigma)?;
-            (Some(t.mean_all(exact.half_log_det)?), exact.surrogate, None)
-        } else {
-            let probes = if config.entropy.method == Method::Slq { config.entropy.probes } else { 1 };
-            let u = t.named_input("entropy.u", &[probes, entropy_latents, m], dtype);
-            let v = t.named_input("entropy.v", &[probes, entropy_latents, d], dtype);
-            (None, record_surrogate(t, &measured, u, v)?, Some((u, v)))
+        let scored = match &chunks {
+            Some(chunks) => chunks.surrogate(t, draw.theta, learned)?,
+            None => likelihood,
         };
 
-        let weighted_prior = t.scale(prior, config.training.prior_weight)?;
-        let entropy_weight = config.training.entropy_weight * config.training.temperature;
-        let weighted_entropy = t.scale(entropy, entropy_weight / entropy_latents as f64)?;
-        let mut complexity = t.add(weighted_prior, weighted_entropy)?;
-        if let Some(scales) = scales {
-            let weighted = t.scale(scales.entropy, entropy_weight)?;
-            complexity = t.add(complexity, weighted)?;
-        }
+        let complexity = Complexity::record(t, config, model, &draw)?;
         let warmup = t.named_input("objective.warmup", &[], dtype);
-        let complexity = t.mul(complexity, warmup)?;
-        let objective = t.add(likelihood, complexity)?;
+        let weighted = t.mul(complexity.weighted, warmup)?;
+        let objective = t.add(scored, weighted)?;
         let loss = t.neg(objective)?;
 
-        let learned = log_std.filter(|_| config.likelihood.learn_noise);
-        let mut wanted = tensors.clone();
+        let mut wanted = draw.tensors.clone();
         wanted.extend(learned);
         let mut gradients = t.grad(loss, &wanted)?;
         let noise_gradient = learned.and_then(|_| gradients.pop());
@@ -170,23 +173,27 @@ impl Program {
             updates.extend(adam.step(t, g, corrections)?);
             noise_adam = Some(adam);
         }
+        let constants = match &model.sampler {
+            Some(sampler) => Constants::new(sampler.outputs(), sampler.latents(), model.sigma),
+            None => Constants { gaussian: 0.0, excess: 0.0, scales: 0.0 },
+        };
         Ok(Self {
             tape,
             weights,
-            parameters: parameters.to_vec(),
             log_std,
             x,
             y,
             index,
-            latents,
-            directions,
-            likelihood,
-            prior,
-            half_log_det,
-            scale_entropy: scales.map(|scales| scales.entropy),
+            draw,
+            directions: complexity.directions,
+            likelihood: chunks.is_none().then_some(likelihood),
+            chunks,
+            prior: complexity.prior,
+            half_log_det: complexity.half_log_det,
+            scale_entropy: complexity.scale_entropy,
             gradient_norm,
             warmup,
-            constants: Constants::new(m, d, model.sigma),
+            constants,
             corrections,
             weights_adam,
             noise_adam,
@@ -194,27 +201,49 @@ impl Program {
         })
     }
 
-    /// The plan of a whole step: objective, gradient, update. With directions from outside, latents are drawn by another plan before it.
-    ///
-    /// # Errors
-    /// More memory needed than `limit` bytes.
-    pub fn plan(&self, limit: Option<usize>) -> Result<Plan> {
-        let mut outputs = vec![self.likelihood, self.prior, self.gradient_norm];
-        outputs.extend(self.half_log_det);
-        outputs.extend(self.scale_entropy);
-        let given: &[Var] = if self.directions.is_some() { std::slice::from_ref(&self.latents) } else { &[] };
-        let options = Options { memory_limit: limit, ..Options::default() };
-        Ok(Plan::new(&self.tape, &Request { outputs: &outputs, given, updates: &self.updates, options })?)
-    }
-
-    /// The plan that comes before it where directions come from outside: a step's latents, and the sampler's tensors on their own.
+    /// The plan of a whole step: objective, gradient, update. With directions from outside, latents are drawn by another plan before it; with chunks,
+    /// the network is not part of it.
     ///
     /// # Errors
     /// Those of planning.
-    pub fn preparation_plan(&self) -> Result<Plan> {
-        let mut outputs = vec![self.latents];
-        outputs.extend(&self.parameters);
-        Ok(Plan::new(&self.tape, &Request::outputs(&outputs))?)
+    pub fn plan(&self) -> Result<Plan> {
+        let mut outputs = vec![self.prior, self.gradient_norm];
+        outputs.extend(self.likelihood);
+        outputs.extend(self.half_log_det);
+        outputs.extend(self.scale_entropy);
+        let latents = self.draw.sampled.as_ref().map(|sampled| sampled.latents);
+        let given = Vec::from_iter(latents.filter(|_| self.directions.is_some()));
+        let options = Options::default();
+        Ok(Plan::new(&self.tape, &Request { outputs: &outputs, given: &given, updates: &self.updates, options })?)
+    }
+
+    /// The plan that comes before it: with directions from outside, a step's latents and the sampler's tensors on their own; with chunks, all weights.
+    /// `None` where neither is needed.
+    ///
+    /// # Errors
+    /// Those of planning.
+    pub fn preparation_plan(&self) -> Result<Option<Plan>> {
+        let mut outputs = Vec::new();
+        if let (Some(_), Some(sampled)) = (self.directions, &self.draw.sampled) {
+            outputs.push(sampled.latents);
+            outputs.extend(&sampled.parameters);
+        }
+        outputs.extend(self.chunks.map(|_| self.draw.theta));
+        match outputs.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Plan::new(&self.tape, &Request::outputs(&outputs))?)),
+        }
+    }
+
+    /// The plan of the network's forward and backward pass for one chunk of weight samples.
+    ///
+    /// # Errors
+    /// Those of planning.
+    pub fn chunk_plan(&self) -> Result<Option<Plan>> {
+        let Some(chunks) = self.chunks else { return Ok(None) };
+        let mut outputs = vec![chunks.likelihood, chunks.gradient];
+        outputs.extend(chunks.noise_gradient);
+        Ok(Some(Plan::new(&self.tape, &Request::outputs(&outputs))?))
     }
 
     /// All buffers that make up the state of training, with their names: parameters and moments.
@@ -231,24 +260,125 @@ impl Program {
     }
 }
 
+impl Chunks {
+    fn record(
+        t: &mut Tape,
+        samples: usize,
+        theta: Var,
+        all: Var,
+        learned: Option<Var>,
+        likelihood: Var,
+    ) -> Result<Self> {
+        let wanted: Vec<Var> = std::iter::once(theta).chain(learned).collect();
+        let gradients = t.grad(likelihood, &wanted)?;
+        let (shape, dtype) = (t.shape(all).to_vec(), t.dtype(all));
+        let cotangent = t.named_input("chunks.gradient", &shape, dtype);
+        let noise_cotangent = learned.map(|_| t.named_input("chunks.noise_gradient", &[], dtype));
+        let noise_gradient = learned.map(|_| gradients[1]);
+        Ok(Self { samples, theta, likelihood, gradient: gradients[0], noise_gradient, cotangent, noise_cotangent })
+    }
+
+    /// A scalar whose gradient is that of the expected log-likelihood, by the gradients of all chunks.
+    fn surrogate(&self, t: &mut Tape, theta: Var, learned: Option<Var>) -> Result<Var> {
+        let by_weights = t.inner(theta, self.cotangent)?;
+        match (learned, self.noise_cotangent) {
+            (Some(log_std), Some(cotangent)) => {
+                let by_noise = t.mul(log_std, cotangent)?;
+                Ok(t.add(by_weights, by_noise)?)
+            }
+            _ => Ok(by_weights),
+        }
+    }
+}
+
+/// Prior and entropy on the tape.
+struct Complexity {
+    /// Both with their weights in the objective, scalar.
+    weighted: Var,
+    prior: Var,
+    half_log_det: Option<Var>,
+    scale_entropy: Option<Var>,
+    directions: Option<(Var, Var)>,
+}
+
+impl Complexity {
+    fn record(t: &mut Tape, config: &Config, model: &Model, draw: &Draw) -> Result<Self> {
+        let mut prior = None;
+        let mut entropy = None;
+        let (mut half_log_det, mut scale_entropy, mut directions) = (None, None, None);
+        if let (Some(sampled), Some(sampler)) = (&draw.sampled, &model.sampler) {
+            let scales = sampled.scales.map(|scales| scales.values);
+            prior = Some(model.prior.record(t, &model.drawn, sampled.recorded.theta, model.sigma, scales)?);
+            let measured = Measured::record(t, config, model, sampled, &**sampler)?;
+            let weight = config.training.entropy_weight * config.training.temperature;
+            let mut weighted = t.scale(measured.surrogate, weight)?;
+            if let Some(scales) = sampled.scales {
+                let more = t.scale(scales.entropy, weight)?;
+                weighted = t.add(weighted, more)?;
+            }
+            (half_log_det, directions) = (measured.half_log_det, measured.directions);
+            (entropy, scale_entropy) = (Some(weighted), sampled.scales.map(|scales| scales.entropy));
+        }
+        if let Some(points) = draw.points {
+            let own = model.prior.record_point(t, &model.points, points)?;
+            prior = Some(match prior {
+                Some(prior) => t.add(prior, own)?,
+                None => own,
+            });
+        }
+        let prior = match prior {
+            Some(prior) => prior,
+            None => t.constant(0.0, &[], t.dtype(draw.theta)),
+        };
+        let weighted_prior = t.scale(prior, config.training.prior_weight)?;
+        let weighted = match entropy {
+            Some(entropy) => t.add(weighted_prior, entropy)?,
+            None => weighted_prior,
+        };
+        Ok(Self { weighted, prior, half_log_det, scale_entropy, directions })
+    }
+}
+
+/// The linearised entropy at the latents where a step looks at it.
+struct Measured {
+    /// A scalar with its gradient.
+    surrogate: Var,
+    half_log_det: Option<Var>,
+    directions: Option<(Var, Var)>,
+}
+
+impl Measured {
+    fn record(t: &mut Tape, config: &Config, model: &Model, sampled: &Sampled, sampler: &dyn Sampler) -> Result<Self> {
+        let (m, d, samples) = (sampler.outputs(), sampler.latents(), config.training.samples);
+        let latents = config.entropy.latents_of(samples);
+        let own;
+        let recorded = if latents == samples {
+            &sampled.recorded
+        } else {
+            let first = t.narrow(sampled.latents, 0, 0, latents)?;
+            own = sampler.record(t, &sampled.parameters, first)?;
+            &own
+        };
+        let (half_log_det, sum, directions) = if config.entropy.method == Method::Exact {
+            let exact = record_exact(t, recorded, model.sigma)?;
+            (Some(t.mean_all(exact.half_log_det)?), exact.surrogate, None)
+        } else {
+            let probes = if config.entropy.method == Method::Slq { config.entropy.probes } else { 1 };
+            let dtype = t.dtype(sampled.latents);
+            let u = t.named_input("entropy.u", &[probes, latents, m], dtype);
+            let v = t.named_input("entropy.v", &[probes, latents, d], dtype);
+            (None, record_surrogate(t, recorded, u, v)?, Some((u, v)))
+        };
+        Ok(Self { surrogate: t.scale(sum, 1.0 / latents as f64)?, half_log_det, directions })
+    }
+}
+
 /// The tape's element type for a configured number format.
 pub fn dtype_of(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,
         Dtype::F64 => DType::F64,
     }
-}
-
-/// Tensors as parts of one vector.
-pub fn split(tape: &mut Tape, weights: Var, parameters: &[Parameter]) -> Result<Vec<Var>> {
-    let mut at = 0;
-    let mut parts = Vec::with_capacity(parameters.len());
-    for parameter in parameters {
-        let part = tape.narrow(weights, 0, at, parameter.elements())?;
-        parts.push(tape.reshape(part, &parameter.shape)?);
-        at += parameter.elements();
-    }
-    Ok(parts)
 }
 
 /// min(1, limit / norm), or nothing without a limit.

@@ -3,14 +3,15 @@
 use super::component::Component;
 use super::feed::Feed;
 use super::optimiser::first_correction;
+use super::plans::StepPlans;
 use super::program::{DataShape, Program};
 use super::saved::REFERENCE;
 use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
 use crate::config::{Config, Dtype, EntropyConfig};
 use crate::data::{Batches, Dataset, Training};
-use crate::entropy::{Directions, Method, Settings};
-use crate::export::{NamedTensor, TensorData, TensorFile};
+use crate::entropy::{Directions, Settings};
+use crate::export::{NamedTensor, TensorData, TensorFile, read_tensors, trained_weights};
 use crate::model::Model;
 use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
@@ -62,8 +63,11 @@ pub struct Trainer {
     program: Program,
     machine: Machine,
     step_plan: PlanId,
+    preparation: Option<PlanId>,
+    chunk_plan: Option<PlanId>,
     flops: f64,
-    directions: Option<(PlanId, Directions)>,
+    peak_bytes: usize,
+    directions: Option<Directions>,
     feed: Feed,
     /// Steps of each component at most.
     steps: u64,
@@ -91,21 +95,15 @@ impl Trainer {
         let batch = config.training.batch_rows(rows);
         let streamed = dataset.training.table().is_none();
         let shape = DataShape { rows, inputs, outputs: columns, batch, streamed };
-        let mut program = Program::record(config, &model, shape)?;
+        let mut config = config.clone();
+        let plans = StepPlans::within(&mut config, &model, shape, memory_limit)?;
+        let (flops, peak_bytes) = (plans.flops(&config), plans.peak_bytes());
+        let StepPlans { program, step, preparation, chunk, directions } = plans;
         let mut machine = Machine::cpu(threads)?;
-        let step_plan = program.plan(memory_limit)?;
-        let flops = step_plan.flops();
-        let step_plan = machine.load(step_plan)?;
-        let directions = match config.entropy.method {
-            Method::Exact => None,
-            method => {
-                let plan = machine.load(program.preparation_plan()?)?;
-                let settings = settings_of(&config.entropy);
-                let (tape, parameters) = (&mut program.tape, &program.parameters);
-                let (sampler, samples) = (&*model.sampler, config.entropy.latents_of(config.training.samples));
-                Some((plan, Directions::load(tape, &mut machine, sampler, parameters, method, settings, samples)?))
-            }
-        };
+        let step = machine.load(step)?;
+        let preparation = preparation.map(|plan| machine.load(plan)).transpose()?;
+        let chunk = chunk.map(|plan| machine.load(plan)).transpose()?;
+        let directions = directions.map(|programs| programs.load(&mut machine)).transpose()?;
         if let Training::Table(table) = &dataset.training {
             let training = encode(kind, table, &dataset.standardiser, columns)?;
             machine.write_f64(program.x, &training.x)?;
@@ -126,11 +124,14 @@ impl Trainer {
         let mut trainer = Self {
             feed: Feed::new(&dataset.training, batch, columns),
             steps: config.training.total_steps(rows),
-            config: config.clone(),
+            config,
             program,
             machine,
-            step_plan,
+            step_plan: step,
+            preparation,
+            chunk_plan: chunk,
             flops,
+            peak_bytes,
             directions,
             step: 0,
             finished: Vec::new(),
@@ -149,7 +150,14 @@ impl Trainer {
             let zeros = vec![0.0; self.program.tape.elements(var)];
             self.machine.write_f64(var, &zeros)?;
         }
-        let initial = self.posterior.model.initial(self.config.sampler.init_scale, self.seed());
+        let (model, scale) = (&self.posterior.model, self.config.sampler.init_scale);
+        let initial = match &self.config.network.start {
+            Some(path) => {
+                let weights = trained_weights(&read_tensors(path)?, model.network.layout())?;
+                model.initial_around(&weights, scale, self.seed())?
+            }
+            None => model.initial(scale, self.seed()),
+        };
         self.machine.write_f64(self.program.weights, &initial)?;
         if let Some(log_std) = self.program.log_std {
             self.machine.write_scalar(log_std, self.config.likelihood.initial_noise_std.ln())?;
@@ -211,14 +219,19 @@ impl Trainer {
         self.steps * self.config.training.components as u64
     }
 
-    /// Floating-point operations of the training plan, one step, as planned.
+    /// The configuration, with the chunks of weight samples that the step really takes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Floating-point operations of one step's plans, the products of a matrix-free entropy left out, as planned.
     pub fn step_flops(&self) -> f64 {
         self.flops
     }
 
-    /// Bytes that running needs at its peak, as the plans announced them.
+    /// Bytes that running needs at its peak, as the plans announced them before they were loaded.
     pub fn peak_bytes(&self) -> usize {
-        self.machine.arena_bytes() + self.machine.held_bytes()
+        self.peak_bytes
     }
 
     /// Does one step and returns the terms before its update.
@@ -244,32 +257,21 @@ impl Trainer {
         self.feed.write(done, &self.program, &mut self.machine)?;
         let noise_std = self.noise_std()?;
         self.machine.set_noise(self.seed() ^ NOISE_STREAM, done);
-        let mut half_log_det = None;
-        if let (Some((plan, directions)), Some((u, v))) = (&self.directions, self.program.directions) {
-            self.machine.run(*plan)?;
-            let latents = self.machine.read_f64(self.program.latents)?;
-            let seed = self.seed() ^ done.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let measured = self.config.entropy.latents_of(self.config.training.samples);
-            let latents = &latents[..measured * self.posterior.model.sampler.latents()];
-            let found = directions.compute(&mut self.machine, latents, self.posterior.model.sigma, seed)?;
-            self.machine.write_f64(u, &found.u)?;
-            self.machine.write_f64(v, &found.v)?;
-            half_log_det = Some(found.half_log_det);
+        if let Some(plan) = self.preparation {
+            self.machine.run(plan)?;
         }
+        let found = self.find_directions(done)?;
+        let in_chunks = self.run_chunks()?;
         let run = self.machine.run(self.step_plan);
         if let Err(autograd::Error::NotPositiveDefinite { .. }) = run {
             self.check(&[("the entropy's Gram matrix", f64::NAN)])?;
         }
         run?;
         let read = |var| self.machine.read_scalar(var);
-        let likelihood = read(self.program.likelihood)?;
+        let likelihood = in_chunks + self.program.likelihood.map_or(Ok(0.0), read)?;
         let prior = read(self.program.prior)?;
         let gradient_norm = read(self.program.gradient_norm)?;
-        let half_log_det = match (half_log_det, self.program.half_log_det) {
-            (Some(value), _) => value,
-            (None, Some(var)) => read(var)?,
-            (None, None) => 0.0,
-        };
+        let half_log_det = found + self.program.half_log_det.map_or(Ok(0.0), read)?;
         let scale_entropy = self.program.scale_entropy.map_or(Ok(0.0), read)?;
         let entropy = half_log_det + scale_entropy + self.program.constants.total();
         self.check(&[
@@ -281,6 +283,42 @@ impl Trainer {
         self.step += 1;
         let elbo = likelihood + prior + entropy;
         Ok(Terms { step: self.step, likelihood, prior, entropy, elbo, noise_std, gradient_norm, learning_rate })
+    }
+
+    /// Computes what a matrix-free entropy's gradient needs; its mean half log-determinant, 0 where the step has it by itself.
+    fn find_directions(&mut self, done: u64) -> Result<f64> {
+        let seed = self.seed() ^ done.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let Self { config, program, machine, directions, posterior, .. } = self;
+        let (Some(directions), Some((u, v)), Some(sampled)) = (directions, program.directions, &program.draw.sampled)
+        else {
+            return Ok(0.0);
+        };
+        let latents = machine.read_f64(sampled.latents)?;
+        let each = latents.len() / config.training.samples;
+        let measured = &latents[..config.entropy.latents_of(config.training.samples) * each];
+        let found = directions.compute(machine, measured, posterior.model.sigma, seed)?;
+        machine.write_f64(u, &found.u)?;
+        machine.write_f64(v, &found.v)?;
+        Ok(found.half_log_det)
+    }
+
+    /// Runs the network on one chunk of weight samples after another; the expected log-likelihood, 0 where the step has the network in itself.
+    fn run_chunks(&mut self) -> Result<f64> {
+        let (Some(plan), Some(chunks)) = (self.chunk_plan, self.program.chunks) else { return Ok(0.0) };
+        let machine = &mut self.machine;
+        let (all, size) = (self.program.draw.theta, self.program.tape.elements(chunks.theta));
+        let (mut likelihood, mut noise) = (0.0, 0.0);
+        for first in (0..self.program.tape.elements(all)).step_by(size) {
+            machine.copy(all, first, chunks.theta, 0, size)?;
+            machine.run(plan)?;
+            machine.copy(chunks.gradient, 0, chunks.cotangent, first, size)?;
+            likelihood += machine.read_scalar(chunks.likelihood)?;
+            noise += chunks.noise_gradient.map_or(Ok(0.0), |var| machine.read_scalar(var))?;
+        }
+        if let Some(var) = chunks.noise_cotangent {
+            machine.write_scalar(var, noise)?;
+        }
+        Ok(likelihood)
     }
 
     fn check(&self, terms: &[(&str, f64)]) -> Result<()> {
@@ -426,10 +464,9 @@ impl Trainer {
     /// The machine and the plans that a step runs, with what they compute, for measurement.
     pub(crate) fn machine_and_plans(&mut self) -> (&mut Machine, Vec<(String, PlanId)>) {
         let mut plans = Vec::new();
-        if let Some((preparation, directions)) = &self.directions {
-            plans.push(("latents and sampler tensors".to_string(), *preparation));
-            plans.extend(directions.plans());
-        }
+        plans.extend(self.preparation.map(|plan| ("preparation of the step".to_string(), plan)));
+        plans.extend(self.directions.iter().flat_map(Directions::loaded_plans));
+        plans.extend(self.chunk_plan.map(|plan| ("network on a chunk of weight samples".to_string(), plan)));
         plans.push(("objective, gradient and update".to_string(), self.step_plan));
         (&mut self.machine, plans)
     }

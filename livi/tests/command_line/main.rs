@@ -9,5 +9,6 @@ mod memory;
 mod mixtures;
 mod outputs;
 mod profile;
+mod stochastic;
 mod support;
 mod training;

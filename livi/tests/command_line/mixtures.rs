@@ -49,7 +49,7 @@ fn draws_come_from_the_components_in_turn() {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), &["--set", "sampler.learned_scales=true"]);
     let mut posterior = open(folder.path());
-    let (m, seed) = (posterior.model.sampler.outputs(), 8);
+    let (m, seed) = (posterior.model.drawn.len(), 8);
     // More than two blocks of draws from each component.
     let mixed = posterior.draw(100, seed).unwrap();
     assert_eq!(posterior.draw(41, seed).unwrap(), mixed[..41 * m]);
@@ -75,7 +75,7 @@ fn learned_scales_multiply_the_draws() {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), &["--set", "sampler.learned_scales=true"]);
     let mut posterior = open(folder.path());
-    let m = posterior.model.sampler.outputs();
+    let m = posterior.model.drawn.len();
     let mut weights = posterior.components[0].clone();
     let at = weights.len() - m;
     let learned: Vec<f64> = weights[at..].to_vec();

@@ -47,7 +47,7 @@ fn plans_of_a_krylov_method_are_counted_as_often_as_they_run() {
     // Two probes in one block, without further iterations: each Golub-Kahan step multiplies once by J' and once by its transpose.
     let [two, three] = ["entropy.steps=2", "entropy.steps=3"].map(|steps| {
         let found = profile(&["toy-slq", "--set", "entropy.probes=2", "--set", steps, "--set", "entropy.iterations=0"]);
-        for name in ["latents and sampler tensors", "linearisation of the sampler", "objective, gradient and update"] {
+        for name in ["preparation of the step", "linearisation of the sampler", "objective, gradient and update"] {
             assert_eq!(runs(&found, name), 1.0, "{name}");
         }
         assert_eq!(runs(&found, "J v, 2 vectors"), 1.0);
@@ -55,6 +55,13 @@ fn plans_of_a_krylov_method_are_counted_as_often_as_they_run() {
     });
     assert!(two[0] >= 2.0, "{two:?}");
     assert_eq!(three, two.map(|runs| runs + 1.0));
+}
+
+#[test]
+fn a_network_in_chunks_of_weight_samples_runs_once_for_each() {
+    let found = profile(&["toy", "--set", "training.samples=6", "--set", "training.chunk=2"]);
+    assert_eq!(runs(&found, "network on a chunk"), 3.0);
+    assert_eq!((runs(&found, "preparation"), runs(&found, "objective")), (1.0, 1.0));
 }
 
 #[test]
