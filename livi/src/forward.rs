@@ -92,11 +92,7 @@ impl Forward<'_> {
         let mut normalisation = Program::statistics(self, sample_chunk)?;
         for sample in (0..samples).step_by(sample_chunk) {
             let drawn = sample_chunk.min(samples - sample);
-            let mut weights = theta[sample * m..(sample + drawn) * m].to_vec();
-            // What fills the last chunk up must be finite for batch normalisation: the first vector again.
-            for _ in drawn..sample_chunk {
-                weights.extend_from_within(..m);
-            }
+            let weights = chunk(&theta[sample * m..(sample + drawn) * m], m, sample_chunk);
             forward.machine.write_f64(forward.theta, &weights)?;
             if let (Some(normalisation), Some(var)) = (&mut normalisation, forward.statistics) {
                 normalisation.machine.write_f64(normalisation.theta, &weights)?;
@@ -118,6 +114,34 @@ impl Forward<'_> {
         }
         Ok(outputs)
     }
+
+    /// Statistics (samples x [`Network::statistics`]) of batch normalisation for weight vectors (samples x m), with which [`Forward::run`] computes
+    /// their outputs: for each normalisation in order of evaluation the means of its channels over the reference rows, then their variances
+    /// (divided by the number of values, not by one less). Empty for a network without batch normalisation.
+    ///
+    /// # Errors
+    /// Missing reference rows; those of planning and running.
+    pub fn statistics(&self, theta: &[f64], samples: usize) -> Result<Vec<f64>> {
+        let (m, count) = (self.network.layout().len(), self.network.statistics());
+        let rows = (self.reference.len() / self.network.inputs()).max(1);
+        let sample_chunk = samples.min(CHUNK_ELEMENTS / (self.network.widest() * rows)).max(1);
+        let Some(mut program) = Program::statistics(self, sample_chunk)? else { return Ok(Vec::new()) };
+        let mut statistics = Vec::with_capacity(samples * count);
+        for part in theta.chunks(sample_chunk * m) {
+            program.machine.write_f64(program.theta, &chunk(part, m, sample_chunk))?;
+            statistics.extend_from_slice(&program.run()?[..part.len() / m * count]);
+        }
+        Ok(statistics)
+    }
+}
+
+/// Weight vectors filled up to `count`. What fills up must be finite for batch normalisation: the first vector again.
+fn chunk(weights: &[f64], m: usize, count: usize) -> Vec<f64> {
+    let mut chunk = weights.to_vec();
+    while chunk.len() < count * m {
+        chunk.extend_from_within(..m);
+    }
+    chunk
 }
 
 #[cfg(test)]
@@ -130,7 +154,7 @@ mod tests {
     }
 
     fn normalising() -> Network {
-        let layers = vec![Layer::linear("a", 4), Layer::BatchNorm, Layer::linear("b", 2)];
+        let layers = vec![Layer::linear("a", 4), Layer::batch_norm("bn"), Layer::linear("b", 2)];
         Network::new(&[3], layers).unwrap()
     }
 
@@ -164,6 +188,35 @@ mod tests {
                 assert!((mean - bias[column]).abs() < 1e-12, "sample {s}, output {column}: {mean}, {bias:?}");
             }
         }
+    }
+
+    #[test]
+    fn statistics_are_means_and_biased_variances_of_the_channels_for_each_weight_vector() {
+        let network = normalising();
+        let m = network.layout().len();
+        // More vectors than one chunk has room for.
+        let samples = 2 * CHUNK_ELEMENTS / (network.widest() * 10_000) + 3;
+        let (theta, reference) = (numbers(samples * m, 4), numbers(3 * 10_000, 5));
+        let forward = Forward { network: &network, dtype: DType::F64, reference: &reference };
+        let found = forward.statistics(&theta, samples).unwrap();
+        assert_eq!(found.len(), samples * 8);
+        for s in [0, samples - 1] {
+            let (weight, bias) = theta[s * m..s * m + 16].split_at(12);
+            for channel in 0..4 {
+                let hidden: Vec<f64> = reference
+                    .chunks_exact(3)
+                    .map(|x| bias[channel] + (0..3).map(|k| weight[3 * channel + k] * x[k]).sum::<f64>())
+                    .collect();
+                let mean = hidden.iter().sum::<f64>() / 1e4;
+                let variance = hidden.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / 1e4;
+                let own = &found[8 * s..8 * (s + 1)];
+                assert!((own[channel] - mean).abs() < 1e-12, "sample {s}, channel {channel}: {own:?}, {mean}");
+                assert!((own[4 + channel] - variance).abs() < 1e-12, "sample {s}, channel {channel}: {own:?}");
+            }
+        }
+        let plain = Network::new(&[3], vec![Layer::linear("a", 2)]).unwrap();
+        let forward = Forward { network: &plain, ..forward };
+        assert!(forward.statistics(&numbers(8, 1), 1).unwrap().is_empty());
     }
 
     #[test]

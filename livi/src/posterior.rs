@@ -126,8 +126,19 @@ impl Posterior {
 
     /// Network outputs (samples x rows x columns) for standardised inputs.
     fn forward(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
-        let (network, dtype) = (&self.model.network, dtype_of(self.dtype));
-        Forward { network, dtype, reference: &self.reference }.run(theta, samples, x, rows)
+        self.network().run(theta, samples, x, rows)
+    }
+
+    /// Statistics of batch normalisation with which given weight vectors (samples x m) predict: see [`Forward::statistics`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn normalisation_statistics(&self, theta: &[f64], samples: usize) -> Result<Vec<f64>> {
+        self.network().statistics(theta, samples)
+    }
+
+    fn network(&self) -> Forward<'_> {
+        Forward { network: &self.model.network, dtype: dtype_of(self.dtype), reference: &self.reference }
     }
 
     /// Draws weights and predicts with them: see [`Posterior::draw`] and [`Posterior::predict_with`].

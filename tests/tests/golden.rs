@@ -346,7 +346,7 @@ fn check_statistics(case: &Case, network: &Network, found: &[f64], checks: &mut 
 fn normalised_sizes(layers: &[Layer], image: &mut [usize; 2], sizes: &mut Vec<[usize; 2]>) {
     for layer in layers {
         match layer {
-            Layer::BatchNorm => sizes.push(*image),
+            Layer::BatchNorm { .. } => sizes.push(*image),
             Layer::Conv { size, stride, padding, .. } => {
                 for k in 0..2 {
                     image[k] = (image[k] + 2 * padding[k] - size[k]) / stride[k] + 1;

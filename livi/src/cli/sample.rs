@@ -3,7 +3,7 @@
 use super::output::{emit, require_new};
 use crate::Result;
 use crate::config::Dtype;
-use crate::export::{SampleDescription, export_samples};
+use crate::export::{SampleDescription, export_samples, normalisation_tensors};
 use crate::run_folder::RunFolder;
 use crate::train::Saved;
 use clap::Args;
@@ -16,6 +16,9 @@ use std::path::PathBuf;
 /// `standardiser` (x_mean, x_std, y_mean, y_std), `noise_std` (one a target, in its units), `input_names` and `output_names`; the number of
 /// `components` K (sample i comes from component i modulo K); the `config`; the `seed`. The same seed draws the same weights as
 /// `livi predict --seed`.
+///
+/// Networks with batch normalisation have two tensors more for each of them, `NAME.running_mean` and `NAME.running_var`: the statistics with which
+/// `livi predict` computes each weight sample's outputs, for `BatchNorm2d(channels, affine=False)` in evaluation mode with PyTorch's `eps` of 1e-5.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  livi sample runs/toy-1 --samples 100 --out toy.safetensors")]
 pub(super) struct SampleArgs {
@@ -43,7 +46,10 @@ pub(super) fn run(args: &SampleArgs) -> Result<()> {
     let count = args.samples.get();
     let seed = args.seed.unwrap_or(config.seed);
     let theta = posterior.draw(count, seed)?;
-    let layout = posterior.model.network.layout().names_and_shapes();
+    let (network, dtype) = (&posterior.model.network, posterior.dtype);
+    let layout = network.layout().names_and_shapes();
+    let statistics = posterior.normalisation_statistics(&theta, count)?;
+    let beside = normalisation_tensors(network, &statistics, count, dtype)?;
     let description = SampleDescription {
         config: folder.config().into(),
         seed,
@@ -53,13 +59,15 @@ pub(super) fn run(args: &SampleArgs) -> Result<()> {
         noise_std: posterior.target_noise_std(),
         standardiser: posterior.standardiser,
     };
-    match posterior.dtype {
-        Dtype::F64 => export_samples(&args.out, &layout, theta.as_slice(), count, &description)?,
+    match dtype {
+        Dtype::F64 => export_samples(&args.out, &layout, theta.as_slice(), count, &beside, &description)?,
         Dtype::F32 => {
             let theta: Vec<f32> = theta.iter().map(|&weight| weight as f32).collect();
-            export_samples(&args.out, &layout, theta.as_slice(), count, &description)?;
+            export_samples(&args.out, &layout, theta.as_slice(), count, &beside, &description)?;
         }
     }
-    let tensors: Vec<String> = layout.iter().map(|(name, shape)| format!("  {name}: {count} x {shape:?}\n")).collect();
+    let beside = beside.iter().map(|tensor| (tensor.name.as_str(), &tensor.shape[1..]));
+    let all = layout.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).chain(beside);
+    let tensors: Vec<String> = all.map(|(name, shape)| format!("  {name}: {count} x {shape:?}\n")).collect();
     emit(&format!("{}: {count} weight samples\n{}", args.out.display(), tensors.concat()))
 }

@@ -119,6 +119,14 @@ pub(crate) struct PendingTensor<'a> {
     pub bytes: BytesLater<'a>,
 }
 
+impl<'a> PendingTensor<'a> {
+    /// Of a tensor whose data are as long as its shape says.
+    pub fn of(tensor: &'a NamedTensor) -> Self {
+        let (name, shape, dtype) = (tensor.name.as_str(), tensor.shape.clone(), tensor.data.dtype());
+        Self { name, shape, dtype, bytes: Box::new(|| tensor.data.little_endian_bytes()) }
+    }
+}
+
 /// Writes `tensors` and string `metadata` to `path` as one safetensors file, replacing an older file in one step.
 ///
 /// The same input gives the same bytes: tensors lie in the order of their dtype's size, then name, and the
@@ -154,12 +162,7 @@ pub fn write_tensors(
                 problem: format!("has {} elements, its shape {:?} needs {expected}", tensor.data.len(), tensor.shape),
             });
         }
-        pending.push(PendingTensor {
-            name: &tensor.name,
-            shape: tensor.shape.clone(),
-            dtype: tensor.data.dtype(),
-            bytes: Box::new(|| tensor.data.little_endian_bytes()),
-        });
+        pending.push(PendingTensor::of(tensor));
     }
     write_pending(path.as_ref(), pending, metadata)
 }

@@ -1,7 +1,8 @@
 //! Weight samples as a safetensors file: one tensor per layer name with a leading sample axis.
 //!
 //! Names and layouts are PyTorch's: a linear layer has `weight` of shape (outputs, inputs) and `bias` of shape
-//! (outputs), so sample `i` of a file with N samples is the state dictionary `{name: tensor[i]}`. The metadata
+//! (outputs), so sample `i` of a file with N samples is the state dictionary `{name: tensor[i]}`. Networks with batch normalisation have its
+//! statistics beside their weights ([`normalisation_tensors`](super::normalisation_tensors)). The metadata
 //! ([`description`](super::description)) hold all else that predictions need.
 
 use std::path::Path;
@@ -9,7 +10,9 @@ use std::path::Path;
 use safetensors::tensor::Dtype;
 
 use super::description::{SampleDescription, read};
-use super::safetensors_io::{BytesLater, PendingTensor, TensorData, little_endian_bytes, read_tensors, write_pending};
+use super::safetensors_io::{
+    BytesLater, NamedTensor, PendingTensor, TensorData, little_endian_bytes, read_tensors, write_pending,
+};
 use crate::{Error, Result};
 
 /// Weight samples to write: N vectors of m weights, row-major (sample after sample).
@@ -51,6 +54,8 @@ pub struct WeightSamples {
     pub count: usize,
     /// N x m weights, row-major; `F32` or `F64`.
     pub values: TensorData,
+    /// Tensors beside the weights, each with the samples as its first axis: the statistics of batch normalisation.
+    pub beside: Vec<NamedTensor>,
     /// Configuration, seed, and what predictions need besides.
     pub description: SampleDescription,
 }
@@ -63,11 +68,12 @@ fn weight_count(layout: &[(String, Vec<usize>)]) -> usize {
 /// Writes `count` weight samples to `path`, replacing an older file in one step.
 ///
 /// `layout` names the slices of the weight vector in order, `samples` holds N x m numbers row-major, where m is
-/// the sum of the layout's sizes. Tensor `name` gets the shape (N, layer shape...).
+/// the sum of the layout's sizes. Tensor `name` gets the shape (N, layer shape...). Tensors `beside` the weights have names of their own and N
+/// entries each along their first axis.
 ///
 /// # Errors
-/// [`Error::Argument`] when `count` is 0, the layout is empty or has a name twice, `samples` is not N x m long, or the description's parts do not
-/// fit each other;
+/// [`Error::Argument`] when `count` is 0, the layout is empty or has a name twice, `samples` is not N x m long, a tensor beside is not of N
+/// entries, or the description's parts do not fit each other;
 /// [`Error::Io`] when the file cannot be written.
 ///
 /// # Examples
@@ -87,7 +93,7 @@ fn weight_count(layout: &[(String, Vec<usize>)]) -> usize {
 ///     standardiser: Standardiser { x_mean: vec![2.0], x_std: vec![0.5], y_mean: vec![10.0], y_std: vec![4.0] },
 ///     noise_std: vec![1.2],
 /// };
-/// export_samples(&path, &layout, samples.as_slice(), 2, &description).unwrap();
+/// export_samples(&path, &layout, samples.as_slice(), 2, &[], &description).unwrap();
 /// let bias = read_tensors(&path).unwrap().f32("0.bias", &[2, 2]).unwrap().to_vec();
 /// assert_eq!(bias, [3.0, 4.0, 7.0, 8.0]);
 /// let read = read_samples(&path).unwrap();
@@ -99,6 +105,7 @@ pub fn export_samples<'a>(
     layout: &[(String, Vec<usize>)],
     samples: impl Into<SampleValues<'a>>,
     count: usize,
+    beside: &[NamedTensor],
     description: &SampleDescription,
 ) -> Result<()> {
     let samples = samples.into();
@@ -143,6 +150,13 @@ pub fn export_samples<'a>(
         pending.push(PendingTensor { name, shape, dtype, bytes });
         start = end;
     }
+    for tensor in beside {
+        if tensor.shape.first() != Some(&count) || tensor.shape.iter().product::<usize>() != tensor.data.len() {
+            let problem = format!("has shape {:?}, expected {count} samples along its first axis", tensor.shape);
+            return Err(Error::Argument { name: format!("tensor `{}`", tensor.name), problem });
+        }
+        pending.push(PendingTensor::of(tensor));
+    }
     write_pending(path.as_ref(), pending, &description.to_metadata(layout, count)?)
 }
 
@@ -173,7 +187,16 @@ pub fn read_samples(path: impl AsRef<Path>) -> Result<WeightSamples> {
         let layers: Result<Vec<&[f32]>> = layout.iter().map(|(name, shape)| file.f32(name, &shape_of(shape))).collect();
         TensorData::F32(side_by_side(&layers?, count))
     };
-    Ok(WeightSamples { layout, count, values, description })
+    let mut beside = Vec::new();
+    for name in file.names().filter(|name| layout.iter().all(|(layer, _)| layer != name)) {
+        let tensor = file.get(name)?;
+        if tensor.shape.first() != Some(&count) {
+            let problem = format!("has shape {:?}, expected {count} samples along its first axis", tensor.shape);
+            return Err(file.problem(format!("tensor `{name}`"), problem));
+        }
+        beside.push(tensor.clone());
+    }
+    Ok(WeightSamples { layout, count, values, beside, description })
 }
 
 /// Joins matrices of `rows` rows each along their columns.

@@ -55,8 +55,12 @@ pub enum Layer {
     Mean,
     /// One flat value, channels first.
     Flatten,
-    /// Batch normalisation without affine weights (Ioffe and Szegedy 2015): each channel less its mean, over its standard deviation.
-    BatchNorm,
+    /// Batch normalisation without affine weights (Ioffe and Szegedy 2015): each channel less its mean, over its standard deviation. It has no
+    /// weights; its statistics are exported as `NAME.running_mean` and `NAME.running_var` (channels).
+    BatchNorm {
+        /// Name of the statistics.
+        name: String,
+    },
     /// a = before(x); main(a) + shortcut(a), or main(a) + x without a shortcut.
     Residual {
         /// Layers that both branches share.
@@ -90,6 +94,11 @@ impl Layer {
         Self::MaxPool { size: [size; 2], stride: [size; 2], padding: [0, 0] }
     }
 
+    /// Batch normalisation.
+    pub fn batch_norm(name: &str) -> Self {
+        Self::BatchNorm { name: name.into() }
+    }
+
     /// What errors call it.
     fn kind(&self) -> &'static str {
         match self {
@@ -100,7 +109,7 @@ impl Layer {
             Self::MeanPool { .. } => "mean_pool",
             Self::Mean => "mean",
             Self::Flatten => "flatten",
-            Self::BatchNorm => "batch_norm",
+            Self::BatchNorm { .. } => "batch_norm",
             Self::Residual { .. } => "residual",
         }
     }
@@ -110,7 +119,8 @@ impl Layer {
 pub(super) struct Shapes {
     pub shape: Vec<usize>,
     pub layout: Layout,
-    pub statistics: usize,
+    /// Name and channels of each batch normalisation, in order of evaluation.
+    pub normalisations: Vec<(String, usize)>,
     pub widest: usize,
 }
 
@@ -122,7 +132,7 @@ impl Shapes {
             )));
         }
         let widest = input.iter().product();
-        Ok(Self { shape: input.to_vec(), layout: Layout::default(), statistics: 0, widest })
+        Ok(Self { shape: input.to_vec(), layout: Layout::default(), normalisations: Vec::new(), widest })
     }
 
     pub fn extend(&mut self, layers: &[Layer]) -> Result<()> {
@@ -176,7 +186,13 @@ impl Shapes {
             }
             Layer::Mean => self.shape = vec![self.image()?[0]],
             Layer::Flatten => self.shape = vec![self.shape.iter().product()],
-            Layer::BatchNorm => self.statistics += 2 * self.shape[0],
+            Layer::BatchNorm { name } => {
+                let weights = self.layout.entries().iter().any(|entry| entry.layer() == name);
+                if weights || self.normalisations.iter().any(|(known, _)| known == name) {
+                    return Err(format!("there is a layer `{name}` already").into());
+                }
+                self.normalisations.push((name.clone(), self.shape[0]));
+            }
             Layer::Activation(_) => {}
             Layer::Residual { before, main, shortcut } => {
                 let input = self.shape.clone();
@@ -226,6 +242,9 @@ impl Shapes {
     }
 
     fn tensor(&mut self, name: &str, kind: &str, shape: &[usize], fan_in: usize) -> std::result::Result<(), String> {
+        if self.normalisations.iter().any(|(known, _)| known == name) {
+            return Err(format!("there is a layer `{name}` already"));
+        }
         let name = format!("{name}.{kind}");
         if self.layout.entries().iter().any(|entry| entry.name == name) {
             return Err(format!("there is a tensor `{name}` already"));

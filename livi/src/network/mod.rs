@@ -36,7 +36,7 @@ pub struct Network {
     layers: Vec<Layer>,
     layout: Layout,
     output: Vec<usize>,
-    statistics: usize,
+    normalisations: Vec<(String, usize)>,
     widest: usize,
 }
 
@@ -48,8 +48,8 @@ impl Network {
     pub fn new(input: &[usize], layers: Vec<Layer>) -> Result<Self> {
         let mut shapes = layer::Shapes::new(input)?;
         shapes.extend(&layers)?;
-        let layer::Shapes { shape: output, layout, statistics, widest } = shapes;
-        Ok(Self { input: input.to_vec(), layers, layout, output, statistics, widest })
+        let layer::Shapes { shape: output, layout, normalisations, widest } = shapes;
+        Ok(Self { input: input.to_vec(), layers, layout, output, normalisations, widest })
     }
 
     /// Names and places of the weights.
@@ -84,7 +84,21 @@ impl Network {
 
     /// Means and variances that batch normalisation takes in all: two a channel and normalisation; 0 without any.
     pub fn statistics(&self) -> usize {
-        self.statistics
+        self.normalisations.iter().map(|(_, channels)| 2 * channels).sum()
+    }
+
+    /// Name and channels of each batch normalisation, in order of evaluation: the order of the statistics ([`Outputs::statistics`]).
+    ///
+    /// ```
+    /// use livi::activation::Activation;
+    /// use livi::network::Network;
+    /// let net = Network::wide_resnet(&[3, 32, 32], 10, 1, 10, Activation::Relu)?;
+    /// assert_eq!(net.normalisations()[1], ("block1.0.bn2".to_string(), 16));
+    /// assert_eq!(net.normalisations().last(), Some(&("bn1".to_string(), 64)));
+    /// # Ok::<(), livi::Error>(())
+    /// ```
+    pub fn normalisations(&self) -> &[(String, usize)] {
+        &self.normalisations
     }
 
     /// Numbers of one input's largest value between layers, input and output included.

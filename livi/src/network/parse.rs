@@ -19,9 +19,10 @@ impl Layer {
     /// | `conv N` channels | `size=3`, `stride=1`, `padding=0`, `bias=true`, `name=conv1` |
     /// | `wide_block N` channels | `stride=1`, `name=block1`, `activation=relu` |
     /// | `max_pool N`, `mean_pool N` windows of N x N | `stride=N`, `padding=0` |
-    /// | `mean`, `flatten`, `batch_norm`, `relu`, `elu`, `tanh`, `softplus` | |
+    /// | `batch_norm` | `name=bn1` |
+    /// | `mean`, `flatten`, `relu`, `elu`, `tanh`, `softplus` | |
     ///
-    /// Layers without a name are called by kind and number: `conv1`, `conv2`, `fc1`, `block1`.
+    /// Layers without a name are called by kind and number: `conv1`, `conv2`, `fc1`, `block1`, `bn1`.
     ///
     /// ```
     /// use livi::network::{Layer, Network};
@@ -36,7 +37,7 @@ impl Layer {
     /// [`Error::Config`] for `network.layers`, naming the text, what was found and what was expected.
     pub fn parse_all(texts: &[String], input: &[usize]) -> Result<Vec<Self>> {
         let mut shapes = Shapes::new(input)?;
-        let mut counts = [0; 3];
+        let mut counts = [0; 4];
         let mut layers = Vec::with_capacity(texts.len());
         for (k, text) in texts.iter().enumerate() {
             let wrong = |problem: String| Error::Config {
@@ -51,8 +52,8 @@ impl Layer {
     }
 }
 
-/// Reads one text; `channels` come in, `counts` are the convolutions, affine layers and blocks so far.
-fn parse(text: &str, channels: usize, counts: &mut [usize; 3]) -> std::result::Result<Layer, String> {
+/// Reads one text; `channels` come in, `counts` are the convolutions, affine layers, blocks and normalisations so far.
+fn parse(text: &str, channels: usize, counts: &mut [usize; 4]) -> std::result::Result<Layer, String> {
     let mut words = text.split_whitespace();
     let kind = words.next().ok_or_else(|| format!("it is empty, expected {FORMS}"))?;
     let mut settings = Settings { number: None, pairs: Vec::new() };
@@ -98,23 +99,31 @@ fn parse(text: &str, channels: usize, counts: &mut [usize; 3]) -> std::result::R
                 _ => Layer::MeanPool { size, stride, padding },
             }
         }
+        "batch_norm" => {
+            without_number(kind, &settings)?;
+            Layer::BatchNorm { name: named(3, "bn", &mut settings)? }
+        }
         _ => {
             let plain = match kind {
                 "mean" => Some(Layer::Mean),
                 "flatten" => Some(Layer::Flatten),
-                "batch_norm" => Some(Layer::BatchNorm),
                 _ => activation(kind).map(Layer::Activation),
             };
             let layer = plain.ok_or_else(|| format!("there is no layer `{kind}`, expected {FORMS}"))?;
-            if settings.number.is_some() {
-                return Err(format!("`{kind}` takes no number"));
-            }
+            without_number(kind, &settings)?;
             layer
         }
     };
     match settings.pairs.first() {
         Some((key, _)) => Err(format!("`{kind}` has no setting `{key}`")),
         None => Ok(layer),
+    }
+}
+
+fn without_number(kind: &str, settings: &Settings) -> std::result::Result<(), String> {
+    match settings.number {
+        Some(_) => Err(format!("`{kind}` takes no number")),
+        None => Ok(()),
     }
 }
 
@@ -199,6 +208,22 @@ mod tests {
         let known = Network::wide_resnet(&[3, 32, 32], 10, 1, 10, Activation::Relu).unwrap();
         assert_eq!(own.layout().len(), known.layout().len());
         assert_eq!(own.layout().entries()[6].name, "last.conv1.weight");
+        let names: Vec<&str> = own.normalisations().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2", "last.bn1", "last.bn2", "bn1"]);
+        assert_eq!(own.statistics(), 2 * (16 + 16 + 16 + 32 + 32 + 64 + 64));
+    }
+
+    #[test]
+    fn normalisations_have_names_of_their_own() {
+        let own = layers(&["batch_norm", "conv 2", "batch_norm name=second", "batch_norm"], &[1, 8, 8]).unwrap();
+        let expected = [("bn1", 1), ("second", 2), ("bn3", 2)].map(|(name, channels)| (name.to_string(), channels));
+        assert_eq!(own.normalisations(), expected);
+        for words in [["batch_norm name=a", "batch_norm name=a"], ["conv 2 name=a", "batch_norm name=a"]] {
+            let error = layers(&words, &[1, 8, 8]).unwrap_err().to_string();
+            assert!(error.contains("there is a layer `a` already"), "{error}");
+        }
+        let error = layers(&["batch_norm name=a", "conv 2 name=a"], &[1, 8, 8]).unwrap_err().to_string();
+        assert!(error.contains("there is a layer `a` already"), "{error}");
     }
 
     #[test]
@@ -209,6 +234,7 @@ mod tests {
             ("conv x", "`x` for conv, expected a whole number"),
             ("conv 3 colour=red", "no setting `colour`"),
             ("relu 3", "takes no number"),
+            ("batch_norm 3", "takes no number"),
             ("linear 10", "flatten"),
             ("conv 3 size=40", "larger than 28 x 28"),
             ("conv 3 5", "expected a setting"),

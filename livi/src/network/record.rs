@@ -100,7 +100,7 @@ impl Walk<'_> {
                 let flat = shape[2..].iter().product();
                 tape.reshape(h, &[shape[0], shape[1], flat])?
             }
-            Layer::BatchNorm => self.normalised(tape, h)?,
+            Layer::BatchNorm { .. } => self.normalised(tape, h)?,
             Layer::Residual { before, main, shortcut } => {
                 let shared = self.layers(tape, before, h)?;
                 let long = self.layers(tape, main, shared)?;

@@ -5,26 +5,27 @@ use crate::Result;
 use crate::activation::Activation;
 
 /// A wide residual block: normalisation and activation before each of two 3 x 3 convolutions, the first one with the stride; where channels or
-/// stride change, the shortcut is a 1 x 1 convolution of the activated input. Tensors `NAME.conv1`, `NAME.conv2`, `NAME.shortcut`.
+/// stride change, the shortcut is a 1 x 1 convolution of the activated input. Tensors `NAME.conv1`, `NAME.conv2`, `NAME.shortcut`, normalisations
+/// `NAME.bn1` and `NAME.bn2` before the convolutions.
 pub fn wide_block(name: &str, inputs: usize, channels: usize, stride: usize, activation: Activation) -> Layer {
     let activation = || Layer::Activation(activation);
     let tensor = |part: &str| if name.is_empty() { part.to_string() } else { format!("{name}.{part}") };
     let main = vec![
         Layer::plain_conv(&tensor("conv1"), channels, 3, stride, 1),
-        Layer::BatchNorm,
+        Layer::batch_norm(&tensor("bn2")),
         activation(),
         Layer::plain_conv(&tensor("conv2"), channels, 3, 1, 1),
     ];
     let changes = inputs != channels || stride != 1;
     let shortcut =
         if changes { vec![Layer::plain_conv(&tensor("shortcut"), channels, 1, stride, 0)] } else { Vec::new() };
-    Layer::Residual { before: vec![Layer::BatchNorm, activation()], main, shortcut }
+    Layer::Residual { before: vec![Layer::batch_norm(&tensor("bn1")), activation()], main, shortcut }
 }
 
 impl Network {
     /// WideResNet-`depth`-`width`: a convolution of 16 channels, three groups of (depth - 4) / 6 blocks of 16, 32 and 64 times `width` channels, the
     /// later groups beginning with stride 2, then normalisation, activation, the mean over rows and columns and an affine layer.
-    /// Tensors `conv1`, `block1.0.conv1` .., `fc`.
+    /// Tensors `conv1`, `block1.0.conv1` .., `fc`, normalisations `block1.0.bn1` .., `bn1`.
     ///
     /// ```
     /// use livi::activation::Activation;
@@ -58,7 +59,7 @@ impl Network {
                 channels = own;
             }
         }
-        let end = [Layer::BatchNorm, Layer::Activation(activation), Layer::Mean, Layer::linear("fc", outputs)];
+        let end = [Layer::batch_norm("bn1"), Layer::Activation(activation), Layer::Mean, Layer::linear("fc", outputs)];
         layers.extend(end);
         Self::new(input, layers)
     }

@@ -1,6 +1,8 @@
 //! Training, evaluating and predicting on a small set of images.
 
 use super::support::{Finished, joined, livi};
+use livi::export::{TensorData, read_samples};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
@@ -12,21 +14,22 @@ fn idx(magic: u32, sizes: &[usize], bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Images of 8 x 8 with a bright bar: upright, lying or a block, for classes 0, 1 and 2; `shift` moves them.
-fn write_set(folder: &Path, train: usize, test: usize, shift: usize) {
+/// Images of `side` rows and columns with a bright bar in their first eight: upright, lying or a block, for classes 0, 1 and 2.
+fn write_set(folder: &Path, side: usize, train: usize, test: usize) {
     fs::create_dir_all(folder).unwrap();
     for (part, count) in [("train", train), ("t10k", test)] {
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for k in 0..count {
-            let (class, at) = (k % 3, (k / 3 + shift) % 5);
-            for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
+            let (class, at) = (k % 3, k / 3 % 5);
+            for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
                 let (upright, lying) = ((at..at + 2).contains(&column), (at..at + 2).contains(&row));
                 let bright = [upright, lying, upright && lying][class];
                 pixels.push(if bright { 200 + (k % 50) as u8 } else { (7 * k + row + column) as u8 % 30 });
             }
             labels.push(class as u8);
         }
-        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), idx(0x0803, &[count, 8, 8], &pixels)).unwrap();
+        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), idx(0x0803, &[count, side, side], &pixels))
+            .unwrap();
         fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), idx(0x0801, &[count], &labels)).unwrap();
     }
 }
@@ -66,7 +69,7 @@ samples = 20
 
 /// The set and its configuration in a folder.
 pub fn write_bars(folder: &Path) {
-    write_set(&folder.join("bars"), 150, 60, 0);
+    write_set(&folder.join("bars"), 8, 150, 60);
     fs::write(folder.join("c.toml"), CONFIG).unwrap();
 }
 
@@ -85,12 +88,12 @@ fn bars_are_learned_evaluated_told_from_noise_and_predicted() {
     fs::write(other.join("t10k-images-idx3-ubyte"), idx(0x0803, &[30, 8, 8], &noise)).unwrap();
     fs::write(other.join("t10k-labels-idx1-ubyte"), idx(0x0801, &[30], &[0; 30])).unwrap();
     let arguments = ["evaluate", "run", "--ood", "noise", "--temperature", "--json"];
-    let found: serde_json::Value = serde_json::from_str(&livi(folder.path(), &arguments).succeeded()).unwrap();
+    let found: Value = serde_json::from_str(&livi(folder.path(), &arguments).succeeded()).unwrap();
     assert!(found["accuracy"].as_f64().unwrap() > 0.9, "{found}");
     assert_eq!(found["out_of_distribution"][0]["name"], "noise");
     assert!(found["temperature"]["temperature"].as_f64().unwrap() > 0.0, "{found}");
     let saved = fs::read_to_string(folder.path().join("run/evaluation.json")).unwrap();
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&saved).unwrap(), found);
+    assert_eq!(serde_json::from_str::<Value>(&saved).unwrap(), found);
     let page = fs::read_to_string(folder.path().join("run/evaluation.html")).unwrap();
     assert!(page.contains("AUROC") && page.matches("<svg").count() == 2, "{} plots", page.matches("<svg").count());
 
@@ -156,6 +159,50 @@ fn batch_normalisation_predicts_each_image_on_its_own() {
         assert!(numbers(all).iter().zip(numbers(alone)).all(|(a, b)| (a - b).abs() < 1e-5), "{all}\n{alone}");
     }
     let found = livi(folder.path(), &["evaluate", "run", "--json"]).succeeded();
-    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let found: Value = serde_json::from_str(&found).unwrap();
     assert!(found["accuracy"].as_f64().unwrap() > 0.8, "{found}");
+
+    let sample = ["sample", "run", "--samples", "5", "--out", "w.safetensors"];
+    let text = livi(folder.path(), &sample).succeeded();
+    assert!(text.contains("block1.bn2.running_var: 5 x [4]"), "{text}");
+    let samples = read_samples(folder.path().join("w.safetensors")).unwrap();
+    let names: Vec<&str> = samples.beside.iter().map(|tensor| tensor.name.as_str()).collect();
+    let expected = ["block1.bn1", "block1.bn2", "bn1"]
+        .map(|layer| ["running_mean", "running_var"].map(|kind| format!("{layer}.{kind}")))
+        .concat();
+    assert_eq!(names, expected);
+    for tensor in &samples.beside {
+        let TensorData::F32(values) = &tensor.data else { panic!("the run is in f32") };
+        assert_eq!(tensor.shape, [5, 4]);
+        // Every weight sample has statistics of its own.
+        assert!(values[..4] != values[4..8] && values.iter().all(|value| value.is_finite()), "{}", tensor.name);
+        assert!(tensor.name.ends_with("mean") || values.iter().all(|&value| value > 0.0), "{}", tensor.name);
+    }
+}
+
+#[test]
+fn a_lenet_is_trained_evaluated_predicted_with_and_sampled() {
+    let folder = tempfile::tempdir().unwrap();
+    write_set(&folder.path().join("bars"), 16, 60, 30);
+    fs::write(folder.path().join("c.toml"), CONFIG).unwrap();
+    let settings = ["--set", "network.architecture=lenet", "--set", "network.input=[1,16,16]", "--set"];
+    train(folder.path(), &joined(&[&settings, &["training.steps=120", "--set", "prediction.samples=6"]])).succeeded();
+    let found = livi(folder.path(), &["evaluate", "run", "--json"]).succeeded();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((&found["rows"], &found["samples"]), (&30.into(), &6.into()));
+    let likelihood = found["negative_log_likelihood"].as_f64().unwrap();
+
+    let found = livi(folder.path(), &["predict", "run", "--input", "bars", "--json"]).succeeded();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    // The same weights on the same images: the likelihood follows from the probabilities.
+    let of = |row: usize| found[format!("class_probability_{}", row % 3)][row].as_f64().unwrap();
+    let again = -(0..30).map(|row| of(row).ln()).sum::<f64>() / 30.0;
+    assert!((again - likelihood).abs() < 1e-6 * likelihood.max(1.0), "{again} {likelihood}");
+
+    livi(folder.path(), &["sample", "run", "--samples", "2", "--out", "w.safetensors"]).succeeded();
+    let samples = read_samples(folder.path().join("w.safetensors")).unwrap();
+    let layers = ["conv1", "conv2", "fc1", "fc2", "fc3"];
+    let expected = layers.map(|layer| ["weight", "bias"].map(|kind| format!("{layer}.{kind}"))).concat();
+    assert_eq!(samples.layout.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), expected);
+    assert_eq!((&samples.layout[4].1, samples.beside.len()), (&vec![120, 16], 0));
 }

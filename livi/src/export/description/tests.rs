@@ -23,7 +23,7 @@ pub(in crate::export) fn example() -> SampleDescription {
 fn written(description: &SampleDescription) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
-    export_samples(&path, &[("bias".into(), vec![2])], [1.0, 2.0].as_slice(), 1, description)?;
+    export_samples(&path, &[("bias".into(), vec![2])], [1.0, 2.0].as_slice(), 1, &[], description)?;
     Ok((folder, path))
 }
 

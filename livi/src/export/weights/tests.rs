@@ -12,7 +12,7 @@ fn written(count: usize) -> (tempfile::TempDir, PathBuf, Vec<f64>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
     let samples: Vec<f64> = (0..count * 12).map(|i| (i as f64).sqrt()).collect();
-    export_samples(&path, &layout(), samples.as_slice(), count, &example()).unwrap();
+    export_samples(&path, &layout(), samples.as_slice(), count, &[], &example()).unwrap();
     (folder, path, samples)
 }
 
@@ -54,7 +54,7 @@ fn single_precision_samples_stay_single_precision() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
     let samples: Vec<f32> = (0..24).map(|i| 0.1 * i as f32).collect();
-    export_samples(&path, &layout(), samples.as_slice(), 2, &example()).unwrap();
+    export_samples(&path, &layout(), samples.as_slice(), 2, &[], &example()).unwrap();
     assert_eq!(read_samples(&path).unwrap().values, TensorData::F32(samples));
 }
 
@@ -62,7 +62,7 @@ fn single_precision_samples_stay_single_precision() {
 fn a_layout_that_does_not_add_up_to_the_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.safetensors");
-    let message = message(export_samples(&path, &layout(), [0.0; 26].as_slice(), 2, &example()));
+    let message = message(export_samples(&path, &layout(), [0.0; 26].as_slice(), 2, &[], &example()));
     assert!(message.contains("26") && message.contains("2 samples x 12 weights"), "{message}");
     assert!(!path.exists());
 }
@@ -71,7 +71,7 @@ fn a_layout_that_does_not_add_up_to_the_weights_is_refused() {
 fn no_samples_at_all_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let empty: &[f32] = &[];
-    let message = message(export_samples(folder.path().join("x"), &layout(), empty, 0, &example()));
+    let message = message(export_samples(folder.path().join("x"), &layout(), empty, 0, &[], &example()));
     assert!(message.contains("at least one"), "{message}");
 }
 
@@ -84,4 +84,33 @@ fn a_layer_of_another_shape_than_the_layout_says_is_refused() {
     write_tensors(&path, &tensors, file.metadata()).unwrap();
     let message = message(read_samples(&path));
     assert!(message.contains("`0.weight`") && message.contains("[2, 2, 3]"), "{message}");
+}
+
+#[test]
+fn tensors_beside_the_weights_survive_a_round_trip() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.safetensors");
+    let beside = [
+        NamedTensor::new("1.running_mean", [2, 3], TensorData::F32(vec![0.5; 6])),
+        NamedTensor::new("1.running_var", [2, 3], TensorData::F32(vec![1.5; 6])),
+    ];
+    export_samples(&path, &layout(), [1.0_f32; 24].as_slice(), 2, &beside, &example()).unwrap();
+    let read = read_samples(&path).unwrap();
+    assert_eq!((read.layout, read.values), (layout(), TensorData::F32(vec![1.0; 24])));
+    assert_eq!(read.beside, beside);
+}
+
+#[test]
+fn a_tensor_beside_the_weights_needs_every_sample_and_a_name_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.safetensors");
+    for (tensor, expected) in [
+        (NamedTensor::new("bn.running_mean", [3, 2], TensorData::F64(vec![0.0; 6])), "expected 2 samples"),
+        (NamedTensor::new("bn.running_mean", [2, 2], TensorData::F64(vec![0.0; 6])), "expected 2 samples"),
+        (NamedTensor::new("0.bias", [2, 3], TensorData::F64(vec![0.0; 6])), "used twice"),
+    ] {
+        let message = message(export_samples(&path, &layout(), [0.0; 24].as_slice(), 2, &[tensor], &example()));
+        assert!(message.contains(expected), "{message}");
+        assert!(!path.exists());
+    }
 }
