@@ -184,9 +184,11 @@ fn batch_normalisation_predicts_each_image_on_its_own() {
 fn a_lenet_is_trained_evaluated_predicted_with_and_sampled() {
     let folder = tempfile::tempdir().unwrap();
     write_set(&folder.path().join("bars"), 16, 60, 30);
-    fs::write(folder.path().join("c.toml"), CONFIG).unwrap();
-    let settings = ["--set", "network.architecture=lenet", "--set", "network.input=[1,16,16]", "--set"];
-    train(folder.path(), &joined(&[&settings, &["training.steps=120", "--set", "prediction.samples=6"]])).succeeded();
+    let (before, network) = CONFIG.split_once("[network]").unwrap();
+    let (_, after) = network.split_once("[likelihood]").unwrap();
+    let lenet = "[network]\narchitecture = \"lenet\"\ninput = [1, 16, 16]\n[likelihood]";
+    fs::write(folder.path().join("c.toml"), [before, lenet, after].concat()).unwrap();
+    train(folder.path(), &["--set", "training.steps=120", "--set", "prediction.samples=6"]).succeeded();
     let found = livi(folder.path(), &["evaluate", "run", "--json"]).succeeded();
     let found: Value = serde_json::from_str(&found).unwrap();
     assert_eq!((&found["rows"], &found["samples"]), (&30.into(), &6.into()));
