@@ -39,7 +39,7 @@ pub use dtype::DType;
 pub use error::{Error, Result};
 pub use exec::{Element, Machine, PlanId};
 
-pub use plan::{Options, Plan, Request};
+pub use plan::{Options, Plan, Request, StepCost, StepKind};
 
 pub use op::{Binary, Conv2d, ConvPart, Distribution, Op, Unary};
 

@@ -22,6 +22,7 @@ pub mod plot;
 pub mod posterior;
 pub mod predict;
 pub mod prior;
+pub mod profile;
 pub mod report;
 pub mod run_folder;
 pub mod sampler;

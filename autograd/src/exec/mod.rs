@@ -3,6 +3,7 @@
 mod cpu;
 mod memory;
 mod philox;
+mod profile;
 
 use crate::plan::step::{Action, Buffer, Place, Step, View};
 use crate::{DType, Error, Plan, Result, Var};
@@ -61,6 +62,8 @@ struct Loaded {
     /// Held buffers that a run gives values to.
     writes: Vec<usize>,
     program: Program,
+    /// How often it has run.
+    runs: u64,
 }
 
 /// Memory and processors that run plans.
@@ -160,7 +163,7 @@ impl Machine {
         }
         let program = self.compile(&steps, &buffers)?;
         self.cpu.prepare(&program);
-        self.plans.push(Loaded { steps, buffers, reads, writes, program });
+        self.plans.push(Loaded { steps, buffers, reads, writes, program, runs: 0 });
         Ok(PlanId { index: self.plans.len() - 1 })
     }
 
@@ -418,43 +421,18 @@ impl Machine {
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
         let loaded = self.loaded(plan)?;
         self.cpu.run(&loaded.program, self.seed, self.step)?;
-        for position in &self.plans[plan.index].writes {
-            self.held[*position].written = true;
+        let loaded = &mut self.plans[plan.index];
+        loaded.runs += 1;
+        for &position in &loaded.writes {
+            self.held[position].written = true;
         }
         Ok(())
-    }
-
-    /// Runs a plan once, then `runs` times with a clock, and answers the least seconds that each of its steps took, in the order of
-    /// [`Plan::steps`] (infinity for no runs). These are real runs: what a plan updates is updated each time.
-    ///
-    /// ```
-    /// use autograd::{DType, Machine, Plan, Request, Tape};
-    /// let mut tape = Tape::new();
-    /// let x = tape.input(&[100, 100], DType::F32);
-    /// let square = tape.matmul(x, x)?;
-    /// let plan = Plan::new(&tape, &Request::outputs(&[square]))?;
-    /// let steps = plan.steps().len();
-    /// let mut machine = Machine::cpu(1)?;
-    /// let plan = machine.load(plan)?;
-    /// machine.write(x, &[1.0_f32; 10_000])?;
-    /// let seconds = machine.profile(plan, 5)?;
-    /// assert_eq!(seconds.len(), steps);
-    /// assert!(seconds.iter().all(|&least| least > 0.0 && least.is_finite()));
-    /// # Ok::<(), autograd::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`Machine::run`].
-    pub fn profile(&mut self, plan: PlanId, runs: usize) -> Result<Vec<f64>> {
-        self.run(plan)?;
-        let loaded = self.loaded(plan)?;
-        self.cpu.profile(&loaded.program, self.seed, self.step, runs)
     }
 
     /// A plan whose inputs all have values.
     fn loaded(&self, plan: PlanId) -> Result<&Loaded> {
         let Some(loaded) = self.plans.get(plan.index) else {
-            return Err(Error::Argument { name: "plan", problem: "it was loaded on another machine".into() });
+            return Err(foreign());
         };
         match loaded.reads.iter().find(|&&position| !self.held[position].written) {
             Some(&missing) => Err(Error::Unbound {
@@ -479,6 +457,10 @@ impl Machine {
     pub fn scratch_bytes(&self) -> usize {
         self.cpu.scratch_bytes()
     }
+}
+
+fn foreign() -> Error {
+    Error::Argument { name: "plan", problem: "it was loaded on another machine".into() }
 }
 
 /// How errors call a variable that no loaded plan has a name for.

@@ -105,14 +105,22 @@ impl Action {
         }
     }
 
-    /// Bytes read and written, each operand once.
-    pub(super) fn bytes(&self) -> f64 {
+    /// Bytes read and bytes written, each operand once; a gather reads what it picks.
+    pub(super) fn bytes(&self) -> [f64; 2] {
         let mut counted: Vec<(&View, bool)> = Vec::new();
         for entry in self.views() {
             if !counted.contains(&entry) {
                 counted.push(entry);
             }
         }
-        counted.iter().map(|(view, _)| (view.distinct() * view.dtype.size()) as f64).sum()
+        let mut bytes = [0.0; 2];
+        for (view, written) in counted {
+            let elements = match self {
+                Self::Gather { x, out, .. } if view == x => x.distinct().min(out.points()),
+                _ => view.distinct(),
+            };
+            bytes[usize::from(written)] += (elements * view.dtype.size()) as f64;
+        }
+        bytes
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Emitted {
 
 /// A step with its costs.
 pub(super) fn step(action: Action, origin: Origin) -> Step {
-    let (flops, bytes) = (action.flops(), action.bytes());
+    let (flops, bytes) = (action.flops(), action.bytes().iter().sum());
     Step { action, op: origin.op, location: origin.location, flops, bytes }
 }
 

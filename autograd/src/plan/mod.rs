@@ -10,6 +10,7 @@
 
 mod access;
 mod arena;
+mod cost;
 mod dump;
 mod emit;
 mod fuse;
@@ -27,6 +28,8 @@ mod windows;
 
 #[cfg(test)]
 mod tests;
+
+pub use cost::{StepCost, StepKind};
 
 use crate::{Error, Op, Result, Tape, Var};
 use std::collections::{HashMap, HashSet};

@@ -1,5 +1,6 @@
 //! Showing how far training is: a bar where standard error is a terminal, else a line every few seconds.
 
+use super::progress_line::{self, Batch};
 use crate::evaluate::Evaluation;
 use crate::table::TableObserver;
 use crate::train::{Observer, Terms};
@@ -10,70 +11,60 @@ use std::time::{Duration, Instant};
 
 /// Time between lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Steps between looks at the clock; reading it at every step would cost more than the smallest steps allow.
-const LOOK_EVERY: u64 = 16;
+/// Looks at the clock a second; reading it at every step would cost more than the smallest steps allow.
+const LOOKS: f64 = 20.0;
 
 /// Progress of one run on standard error.
 pub(super) struct RunProgress {
     bar: Option<ProgressBar>,
+    batch: Option<Batch>,
     begin: Instant,
     first: u64,
     total: u64,
     shown: Instant,
-    last: Option<Terms>,
+    /// Step at which to look at the clock next.
+    look_at: u64,
     validation: Option<f64>,
 }
 
 impl RunProgress {
-    pub fn new() -> Self {
+    /// Of a run whose steps take a batch of rows each; `None` where they take all.
+    pub fn new(batch: Option<Batch>) -> Self {
         let now = Instant::now();
-        Self { bar: None, begin: now, first: 0, total: 0, shown: now, last: None, validation: None }
-    }
-
-    fn message(&self) -> String {
-        let Some(terms) = &self.last else { return String::new() };
-        let mut text = format!("ELBO {:.1}", terms.elbo);
-        if let Some(noise) = terms.noise_std {
-            text.push_str(&format!("  noise std {noise:.4}"));
-        }
-        if let Some(score) = self.validation {
-            text.push_str(&format!("  validation {score:.4}"));
-        }
-        text
+        Self { bar: None, batch, begin: now, first: 0, total: 0, shown: now, look_at: 0, validation: None }
     }
 }
 
 impl Observer for RunProgress {
     fn started(&mut self, step: u64, total: u64) {
         let now = Instant::now();
-        (self.begin, self.shown, self.first, self.total) = (now, now, step, total);
+        (self.begin, self.shown, self.first, self.total, self.look_at) = (now, now, step, total, step + 1);
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
-            let template = "{bar:30} {pos}/{len}  {per_sec}  {eta} left  {msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {prefix}\n{wide_msg}") {
                 bar.set_style(style);
             }
             bar.set_position(step);
-            bar.reset_eta();
             self.bar = Some(bar);
         }
     }
 
     fn stepped(&mut self, terms: &Terms) {
-        self.last = Some(*terms);
-        if !terms.step.is_multiple_of(LOOK_EVERY) && terms.step != self.total {
+        let last = terms.step == self.total;
+        if terms.step < self.look_at && !last {
             return;
         }
+        let rate = (terms.step - self.first) as f64 / self.begin.elapsed().as_secs_f64().max(1e-9);
+        self.look_at = terms.step + ((rate / LOOKS) as u64).max(1);
+        let speed = progress_line::speed(rate, self.batch, self.total - terms.step);
+        let text = progress_line::terms(terms, self.validation);
         if let Some(bar) = &self.bar {
             bar.set_position(terms.step);
-            bar.set_message(self.message());
-        } else if self.shown.elapsed() >= LINE_EVERY || terms.step == self.total {
+            bar.set_prefix(speed);
+            bar.set_message(text);
+        } else if last || self.shown.elapsed() >= LINE_EVERY {
             self.shown = Instant::now();
-            let rate = (terms.step - self.first) as f64 / self.begin.elapsed().as_secs_f64().max(1e-9);
-            let left = (self.total - terms.step) as f64 / rate.max(1e-9);
-            let line =
-                format!("step {}/{}  {rate:.0} steps/s  {left:.0} s left  {}", terms.step, self.total, self.message());
-            say(&line);
+            say(&format!("step {}/{}  {speed}  {text}", terms.step, self.total));
         }
     }
 

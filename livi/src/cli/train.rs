@@ -4,10 +4,13 @@ use super::changes::{Changes, Named, configuration};
 use super::info;
 use super::interrupt::stop_flag;
 use super::memory::parse_bytes;
+use super::profile;
 use super::progress::{RunProgress, say};
+use super::progress_line::Batch;
 use super::results::conclude;
 use super::table;
-use crate::data;
+use crate::config::Config;
+use crate::data::{self, Dataset};
 use crate::run_folder::RunFolder;
 use crate::train::{self, Trainer, require_same_config, stored_config};
 use crate::{Error, Result};
@@ -25,12 +28,15 @@ pub(super) const RUNS: &str = "runs";
 /// ever overwritten: without --out a fresh numbered folder is made under `runs`. Ctrl-C finishes the step and saves; --resume continues bit for bit,
 /// also after `kill -9`. The source `uci` trains all seven UCI sets over all their splits and prints a table.
 ///
+/// With --profile nothing is kept: a few steps are done in memory, and a table tells what each part of a step costs: its time, floating-point
+/// operations, bytes moved, and how near that is to what a product of large matrices reaches on the same threads.
+///
 /// Three settings worth knowing, each as --set KEY=VALUE: training.components=K trains K samplers one after another, whose mixture in equal parts is
 /// the posterior; sampler.learned_scales=true gives every weight a spread of its own; data.report_on=validation, with --splits N, tells results on
 /// validation rows, for choosing settings without a look at test rows.
 #[derive(Debug, Default, Args)]
 #[command(
-    after_help = "Examples:\n  livi train toy\n  livi train uci-concrete --set data.split=3 --out runs/concrete-3\n  livi train houses.toml --set training.steps=20000 --seed 1\n  livi train --resume --out runs/concrete-3\n  livi train houses.toml --set training.components=8\n  livi train uci-energy --all-splits --splits 3 --set data.report_on=validation --set data.validation_fraction=0.1\n  LIVI_DATA_DIR=data livi train uci --out runs/uci --resume\n\nA configuration for one's own CSV file (houses.toml):\n  [data]\n  source = \"csv\"\n  path = \"houses.csv\"\n  target = [\"price\"]"
+    after_help = "Examples:\n  livi train toy\n  livi train uci-concrete --set data.split=3 --out runs/concrete-3\n  livi train houses.toml --set training.steps=20000 --seed 1\n  livi train --resume --out runs/concrete-3\n  livi train houses.toml --set training.components=8\n  livi train mnist-lenet --set data.path=data/mnist --profile\n  livi train uci-energy --all-splits --splits 3 --set data.report_on=validation --set data.validation_fraction=0.1\n  LIVI_DATA_DIR=data livi train uci --out runs/uci --resume\n\nA configuration for one's own CSV file (houses.toml):\n  [data]\n  source = \"csv\"\n  path = \"houses.csv\"\n  target = [\"price\"]"
 )]
 pub(super) struct TrainArgs {
     /// Preset, configuration file, run folder (with --resume), or `uci` for the table of all UCI sets [default: toy]
@@ -61,9 +67,15 @@ pub(super) struct TrainArgs {
     /// Runs at a time in a table, each on one thread [default: all cores]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
+    /// Do a few steps in memory, print what each part of a step costs, and make no run folder
+    #[arg(long)]
+    profile: bool,
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    if args.profile {
+        return profiled(args);
+    }
     if args.all_splits || args.source.as_deref() == Some(table::ALL_SETS) {
         let request = table::Request {
             source: args.source.as_deref().unwrap_or(table::ALL_SETS),
@@ -112,7 +124,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             RunFolder::create(path, &config.to_toml_string()?, config.seed, &command_line())?
         }
     };
-    let mut progress = RunProgress::new();
+    let mut progress = RunProgress::new(batch(&config, &dataset));
     let ending = train::run(&config, &dataset, &mut trainer, &folder, &stop, &mut progress);
     let ending = ending.inspect_err(|error| {
         if matches!(error, Error::Interrupted { .. }) {
@@ -122,6 +134,35 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let peak_bytes = trainer.peak_bytes();
     drop(trainer);
     conclude(&folder, &dataset, &ending, peak_bytes, args.json)
+}
+
+/// `--profile`, which goes with what describes one training alone.
+fn profiled(args: &TrainArgs) -> Result<()> {
+    let source = args.source.as_deref().unwrap_or("toy");
+    let others = [
+        ("--out", args.out.is_some()),
+        ("--resume", args.resume),
+        ("--all-splits", args.all_splits),
+        ("--splits", args.splits.is_some()),
+        ("--jobs", args.jobs.is_some()),
+        (table::ALL_SETS, source == table::ALL_SETS),
+    ];
+    if let Some((name, _)) = others.into_iter().find(|(_, given)| *given) {
+        let problem = format!(
+            "does not go with {name}: it does a few steps of one training in memory and makes no run folder; expected a preset, a configuration \
+             file or a run folder, with --set, --seed, --dtype, --threads, --memory and --json"
+        );
+        return Err(Error::Argument { name: "--profile".into(), problem });
+    }
+    let threads = args.threads.map_or_else(info::threads, NonZeroUsize::get);
+    profile::run(&configuration(source, &args.changes)?, threads, args.memory, args.json)
+}
+
+/// What a step takes, where that is less than all training rows.
+fn batch(config: &Config, dataset: &Dataset) -> Option<Batch> {
+    let all = dataset.training.rows();
+    let unit = if dataset.training.table().is_none() { "images" } else { "rows" };
+    Some(Batch { rows: config.training.batch_rows(all), unit }).filter(|batch| batch.rows < all)
 }
 
 /// The configuration, and the folder of the run to resume.

@@ -3,7 +3,7 @@
 use super::{Jacobian, JacobianPrograms, Method, Settings, estimates, takes_several};
 use crate::Result;
 use crate::sampler::Sampler;
-use autograd::{DType, Machine, Plan, Tape, Var};
+use autograd::{DType, Machine, Plan, PlanId, Tape, Var};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -75,6 +75,11 @@ pub struct Directions {
 }
 
 impl Directions {
+    /// The plans with what they compute, for measurement.
+    pub fn loaded_plans(&self) -> Vec<(String, PlanId)> {
+        self.jacobian.loaded_plans()
+    }
+
     /// Estimates at each of the latents (S, d) with the parameters' present values. Random vectors come from `seed` alone.
     ///
     /// # Errors

@@ -184,6 +184,20 @@ impl Jacobian {
         self.shape.rows
     }
 
+    /// The plans with what they compute, for measurement.
+    pub fn loaded_plans(&self) -> Vec<(String, PlanId)> {
+        let mut plans: Vec<(String, PlanId)> =
+            self.linearise.iter().map(|&plan| ("linearisation of the sampler".to_string(), plan)).collect();
+        let latents =
+            if self.shape.samples == 1 { String::new() } else { format!(" x {} latents", self.shape.samples) };
+        for Block { size, folded, transposed, unfolded } in &self.blocks {
+            for (what, product) in [("J' v", folded), ("J'^T u", transposed), ("J v", unfolded)] {
+                plans.push((format!("{what}, {size} vectors{latents}"), product.plan));
+            }
+        }
+        plans
+    }
+
     /// Folds the last layers anew; needed whenever the parameters have changed.
     ///
     /// # Errors

@@ -460,6 +460,16 @@ impl Trainer {
     pub fn best_step(&self) -> Option<u64> {
         self.best.as_ref().map(|b| b.step)
     }
+
+    /// The machine and the plans that a step runs, with what they compute, for measurement.
+    pub(crate) fn machine_and_plans(&mut self) -> (&mut Machine, Vec<(String, PlanId)>) {
+        let mut plans = Vec::new();
+        plans.extend(self.preparation.map(|plan| ("preparation of the step".to_string(), plan)));
+        plans.extend(self.directions.iter().flat_map(Directions::loaded_plans));
+        plans.extend(self.chunk_plan.map(|plan| ("network on a chunk of weight samples".to_string(), plan)));
+        plans.push(("objective, gradient and update".to_string(), self.step_plan));
+        (&mut self.machine, plans)
+    }
 }
 
 /// Standardised training rows, as many as asked for, chosen by the seed alone.

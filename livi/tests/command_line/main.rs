@@ -8,6 +8,7 @@ mod kill_and_resume;
 mod memory;
 mod mixtures;
 mod outputs;
+mod profile;
 mod stochastic;
 mod support;
 mod training;

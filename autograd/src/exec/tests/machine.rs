@@ -165,3 +165,22 @@ fn scalars_that_are_unknown_or_without_value_are_unbound() {
 fn zero_threads_are_refused() {
     assert!(matches!(Machine::cpu(0), Err(Error::Argument { .. })));
 }
+
+#[test]
+fn runs_are_counted_for_each_plan_and_timed_ones_are_not() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[3], DType::F64);
+    let (y, z) = (tape.exp(x).unwrap(), tape.sin(x).unwrap());
+    let mut machine = Machine::cpu(1).unwrap();
+    let plans = [y, z].map(|var| machine.load(Plan::new(&tape, &Request::outputs(&[var])).unwrap()).unwrap());
+    assert!(machine.run(plans[0]).is_err());
+    machine.write(x, &[1.0, 2.0, 3.0]).unwrap();
+    for _ in 0..3 {
+        machine.run(plans[0]).unwrap();
+    }
+    machine.profile(plans[1], 5).unwrap();
+    assert_eq!(plans.map(|plan| machine.runs(plan).unwrap()), [3, 1]);
+    let elsewhere = Machine::cpu(1).unwrap();
+    assert!(matches!(elsewhere.runs(plans[0]), Err(Error::Argument { .. })));
+    assert!(matches!(elsewhere.step_costs(plans[0]), Err(Error::Argument { .. })));
+}

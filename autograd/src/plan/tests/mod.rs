@@ -1,5 +1,6 @@
 //! Tests of plans against the meaning of their tapes.
 
+mod costs;
 mod generate;
 mod interpret;
 mod naive;

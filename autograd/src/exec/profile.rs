@@ -1,0 +1,65 @@
+//! What a machine can tell of its plans: how long their steps take, what they cost, how often they ran.
+
+use super::{Machine, PlanId, foreign, name};
+use crate::{Result, StepCost};
+
+impl Machine {
+    /// Runs a plan once, then `runs` times with a clock, and answers the least seconds that each of its steps took, in the order of
+    /// [`Plan::steps`](crate::Plan::steps) (infinity for no runs). These are real runs: what a plan updates is updated each time.
+    ///
+    /// ```
+    /// use autograd::{DType, Machine, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let x = tape.input(&[100, 100], DType::F32);
+    /// let square = tape.matmul(x, x)?;
+    /// let plan = Plan::new(&tape, &Request::outputs(&[square]))?;
+    /// let steps = plan.steps().len();
+    /// let mut machine = Machine::cpu(1)?;
+    /// let plan = machine.load(plan)?;
+    /// machine.write(x, &[1.0_f32; 10_000])?;
+    /// let seconds = machine.profile(plan, 5)?;
+    /// assert_eq!(seconds.len(), steps);
+    /// assert!(seconds.iter().all(|&least| least > 0.0 && least.is_finite()));
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Machine::run`].
+    pub fn profile(&mut self, plan: PlanId, runs: usize) -> Result<Vec<f64>> {
+        self.run(plan)?;
+        let loaded = self.loaded(plan)?;
+        self.cpu.profile(&loaded.program, self.seed, self.step, runs)
+    }
+
+    /// What each step of a plan costs, as [`Plan::step_costs`](crate::Plan::step_costs) counts it, in the order of [`Machine::profile`].
+    ///
+    /// ```
+    /// use autograd::{DType, Machine, Plan, Request, Tape};
+    /// let mut tape = Tape::new();
+    /// let x = tape.named_input("x", &[100], DType::F32);
+    /// let y = tape.exp(x)?;
+    /// let plan = Plan::new(&tape, &Request::outputs(&[y]))?;
+    /// let costs = plan.step_costs();
+    /// let mut machine = Machine::cpu(1)?;
+    /// let plan = machine.load(plan)?;
+    /// assert_eq!(machine.step_costs(plan)?, costs);
+    /// # Ok::<(), autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a plan of another machine.
+    pub fn step_costs(&self, plan: PlanId) -> Result<Vec<StepCost>> {
+        let loaded = self.plans.get(plan.index).ok_or_else(foreign)?;
+        Ok(StepCost::of_steps(&loaded.steps, &loaded.buffers, |var| {
+            self.positions.get(&var).map_or_else(|| name(var), |&position| self.held[position].name.clone())
+        }))
+    }
+
+    /// How often a plan has run on this machine; the timed runs of [`Machine::profile`] do not count.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a plan of another machine.
+    pub fn runs(&self, plan: PlanId) -> Result<u64> {
+        self.plans.get(plan.index).map(|loaded| loaded.runs).ok_or_else(foreign)
+    }
+}
