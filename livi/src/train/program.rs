@@ -48,6 +48,8 @@ pub struct Program {
     pub chunks: Option<Chunks>,
     /// Expected log-likelihood of the whole training set, scalar; without chunks.
     pub likelihood: Option<Var>,
+    /// What the step descends, scalar. The entropy's part is one whose gradient alone counts; so is the network's where it works in chunks.
+    pub loss: Var,
     /// Expected log-prior, scalar.
     pub prior: Var,
     /// Mean over the entropy's latents of 1/2 sum_i log(s_i^2 + sigma^2), scalar; only with the exact entropy.
@@ -188,6 +190,7 @@ impl Program {
             directions: complexity.directions,
             likelihood: chunks.is_none().then_some(likelihood),
             chunks,
+            loss,
             prior: complexity.prior,
             half_log_det: complexity.half_log_det,
             scale_entropy: complexity.scale_entropy,

@@ -1,0 +1,90 @@
+//! One training step of the sampler of CIFAR-10 size: its memory, and its gradient against differences of the same seeded loss.
+
+use autograd::{Machine, Plan, Request};
+use livi::config::Config;
+use livi::entropy::DirectionPrograms;
+use livi::model::Model;
+use livi::train::{DataShape, Program, settings_of};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const BATCH: usize = 32;
+const INPUTS: usize = 3 * 32 * 32;
+const CLASSES: usize = 10;
+
+#[test]
+#[ignore = "takes about 2 GB and a minute"]
+fn the_gradient_of_a_step_of_the_wide_residual_network_is_that_of_its_loss() {
+    // Where units are kinked, differences have errors that shrink with the step alone.
+    for (activation, h, tolerance) in [("softplus", 1e-7, 1e-6), ("relu", 1e-9, 1e-5)] {
+        let settings = ["dtype=f64", "training.batch_size=32", "training.samples=2", "entropy.steps=10"];
+        let mut config = Config::preset("cifar10-wrn16-4").unwrap();
+        settings.iter().for_each(|setting| config.set(setting).unwrap());
+        config.set(&format!("network.activation={activation}")).unwrap();
+        check(&config, h, tolerance);
+    }
+}
+
+/// Compares along random directions, with differences over `h` in each parameter either way.
+fn check(config: &Config, h: f64, tolerance: f64) {
+    let model = Model::new(config, INPUTS, CLASSES).unwrap();
+    let shape = DataShape { rows: 50_000, inputs: INPUTS, outputs: CLASSES, batch: BATCH, streamed: true };
+    let mut program = Program::record(config, &model, shape).unwrap();
+    let (sampler, sampled) = (model.sampler.as_deref().unwrap(), program.draw.sampled.clone().unwrap());
+    let (settings, method) = (settings_of(&config.entropy), config.entropy.method);
+    let directions =
+        DirectionPrograms::record(&mut program.tape, sampler, &sampled.parameters, method, settings, 2).unwrap();
+    let (step, preparation) = (program.plan().unwrap(), program.preparation_plan().unwrap().unwrap());
+    let given = std::slice::from_ref(&sampled.latents);
+    let (outputs, options) = ([program.loss], autograd::Options::default());
+    let loss = Plan::new(&program.tape, &Request { outputs: &outputs, given, updates: &[], options }).unwrap();
+    let peak = Plan::peak_bytes_together([&step, &preparation, &loss].into_iter().chain(directions.plans()));
+    assert!(peak < 8_000_000_000, "{peak} bytes");
+
+    let mut machine = Machine::cpu(2).unwrap();
+    let inputs = step.inputs().to_vec();
+    let (step, preparation) = (machine.load(step).unwrap(), machine.load(preparation).unwrap());
+    let loss = machine.load(loss).unwrap();
+    let directions = directions.load(&mut machine).unwrap();
+    // The optimiser's rates and moments stay zero.
+    for var in inputs {
+        machine.write_f64(var, &vec![0.0; program.tape.elements(var)]).unwrap();
+    }
+    let mut generator = StdRng::seed_from_u64(3);
+    let x: Vec<f64> = (0..BATCH * INPUTS).map(|_| 4.0 * generator.random::<f64>() - 2.0).collect();
+    machine.write_f64(program.x, &x).unwrap();
+    let y: Vec<f64> = (0..BATCH * CLASSES).map(|i| f64::from(u8::from(i % CLASSES == i / CLASSES % CLASSES))).collect();
+    machine.write_f64(program.y, &y).unwrap();
+    machine.write_scalar(program.warmup, 1.0).unwrap();
+    let weights = model.initial(config.sampler.init_scale, 1);
+    machine.write_f64(program.weights, &weights).unwrap();
+    machine.set_noise(7, 0);
+    machine.run(preparation).unwrap();
+    let latents = machine.read_f64(sampled.latents).unwrap();
+    let found = directions.compute(&mut machine, &latents, model.sigma, 5).unwrap();
+    let (u, v) = program.directions.unwrap();
+    machine.write_f64(u, &found.u).unwrap();
+    machine.write_f64(v, &found.v).unwrap();
+    machine.run(step).unwrap();
+    // After one step from zero the first moment is a tenth of the gradient.
+    let state = program.state();
+    let (_, moment) = state.iter().find(|(name, _)| name == "weights.first_moment").unwrap();
+    let gradient: Vec<f64> = machine.read_f64(*moment).unwrap().iter().map(|value| value / 0.1).collect();
+
+    for direction in 0..3 {
+        let signs: Vec<f64> = (0..weights.len()).map(|_| if generator.random::<bool>() { 1.0 } else { -1.0 }).collect();
+        let expected: f64 = gradient.iter().zip(&signs).map(|(g, sign)| g * sign).sum();
+        let mut at = |shift: f64| {
+            let moved: Vec<f64> = weights.iter().zip(&signs).map(|(weight, sign)| weight + shift * sign).collect();
+            machine.write_f64(program.weights, &moved).unwrap();
+            machine.run(loss).unwrap();
+            machine.read_scalar(program.loss).unwrap()
+        };
+        let difference = (at(h) - at(-h)) / (2.0 * h);
+        let error = (expected - difference).abs() / difference.abs();
+        println!(
+            "h {h:e}, direction {direction}: gradient {expected:.9e}, difference {difference:.9e}, relative {error:.1e}, peak {peak} bytes"
+        );
+        assert!(error < tolerance, "direction {direction}: {expected} {difference}");
+    }
+}
