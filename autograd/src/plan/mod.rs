@@ -248,8 +248,9 @@ impl Plan {
     /// use autograd::{DType, Plan, Request, Tape};
     /// let mut tape = Tape::new();
     /// let x = tape.input(&[1000], DType::F64);
-    /// let (square, cube) = (tape.square(x)?, tape.powi(x, 3)?);
-    /// let plans = [Plan::new(&tape, &Request::outputs(&[square]))?, Plan::new(&tape, &Request::outputs(&[cube]))?];
+    /// let (square, exponential) = (tape.square(x)?, tape.exp(x)?);
+    /// let plan = |output| Plan::new(&tape, &Request::outputs(&[output]));
+    /// let plans = [plan(square)?, plan(exponential)?];
     /// // Neither needs an arena, and both read x.
     /// assert_eq!(Plan::peak_bytes_together(&plans), 3 * 8000);
     /// # Ok::<(), autograd::Error>(())

@@ -14,8 +14,8 @@ use crate::{Error, Result};
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("linear.safetensors");
 /// let tensors = [
-///     NamedTensor::new("layer0.bias".into(), vec![1], TensorData::F32(vec![0.5])),
-///     NamedTensor::new("layer0.weight".into(), vec![1, 2], TensorData::F32(vec![1.0, -2.0])),
+///     NamedTensor::new("layer0.bias", vec![1], TensorData::F32(vec![0.5])),
+///     NamedTensor::new("layer0.weight", vec![1, 2], TensorData::F32(vec![1.0, -2.0])),
 /// ];
 /// write_tensors(&path, &tensors, &Default::default())?;
 /// assert_eq!(trained_weights(&read_tensors(&path)?, network.layout())?, [1.0, -2.0, 0.5]);
