@@ -192,8 +192,11 @@ fn time_plan(machine: &mut Machine, plan: PlanId) -> Result<Vec<StepProfile>> {
     Ok(steps.map(|(cost, seconds)| StepProfile { seconds, cost }).collect())
 }
 
-/// Floating-point operations a second of one large product.
-fn product_rate(dtype: DType, threads: usize) -> Result<f64> {
+/// Floating-point operations a second of one large product: what a machine of so many threads can do.
+///
+/// # Errors
+/// Those of planning and running.
+pub fn product_rate(dtype: DType, threads: usize) -> Result<f64> {
     let mut tape = Tape::new();
     let (x, y) = (tape.input(&[SIDE, SIDE], dtype), tape.input(&[SIDE, SIDE], dtype));
     let product = tape.matmul(x, y)?;

@@ -4,18 +4,16 @@
 //! `--steps` it prints each plan's steps with the least time that each took, its rate, and that rate's share of what a product of large
 //! matrices reaches. `--only` keeps the jobs whose name or sizes contain the text.
 
-use autograd::plan::step::Action;
 use autograd::{DType, Machine, Plan, PlanId, Request, Tape};
 use livi::activation::Activation;
 use livi::likelihood::softmax_log_likelihood;
 use livi::network::Network;
+use livi::profile::product_rate;
 use livi_benches::{print, time};
 
 const JOB: &str = "network_gradient";
 /// Runs of a plan whose steps are timed.
 const REPEATS: usize = 12;
-/// Side of the product whose rate steps are compared with.
-const SIDE: usize = 1024;
 
 /// Name, the sampler's latents (which tell the peers' sizes apart), images, weight samples.
 const JOBS: [(&str, usize, usize, usize); 2] = [("lenet", 4225, 256, 10), ("wrn", 9025, 32, 2)];
@@ -37,7 +35,7 @@ fn main() -> livi::Result<()> {
         }
         let Job { mut machine, id, plan } = gradient(&network, images, samples, threads)?;
         if steps {
-            print_steps(&plan, &machine.profile(id, REPEATS)?, product_rate(threads)?);
+            print_steps(&plan, &machine.profile(id, REPEATS)?, product_rate(DType::F32, threads)?);
         } else {
             print(json, JOB, &sizes, threads, time(3.0, || machine.run(id))?, plan.flops());
         }
@@ -84,22 +82,6 @@ fn gradient(network: &Network, images: usize, samples: usize, threads: usize) ->
     Ok(Job { machine, id, plan })
 }
 
-/// Floating-point operations a second of one large product.
-fn product_rate(threads: usize) -> livi::Result<f64> {
-    let mut tape = Tape::new();
-    let x = tape.input(&[SIDE, SIDE], DType::F32);
-    let y = tape.input(&[SIDE, SIDE], DType::F32);
-    let product = tape.matmul(x, y)?;
-    let plan = Plan::new(&tape, &Request::outputs(&[product]))?;
-    let flops = plan.flops();
-    let mut machine = Machine::cpu(threads)?;
-    let id = machine.load(plan)?;
-    for input in [x, y] {
-        machine.write_f64(input, &vec![0.5; SIDE * SIDE])?;
-    }
-    Ok(flops / machine.profile(id, 2 * REPEATS)?.iter().sum::<f64>())
-}
-
 /// A plan's table with milliseconds, GFLOP/s, their share of `rate` and GB/s of each step in front; then what steps of each kind take together.
 fn print_steps(plan: &Plan, seconds: &[f64], rate: f64) {
     let figures = |seconds: f64, flops: f64, bytes: f64| {
@@ -111,32 +93,24 @@ fn print_steps(plan: &Plan, seconds: &[f64], rate: f64) {
             bytes / seconds / 1e9
         )
     };
-    let table = plan.to_string();
     let mut kinds: Vec<(&str, [f64; 3])> = Vec::new();
-    for ((line, step), &seconds) in table.lines().skip(1).zip(plan.steps()).zip(seconds) {
-        println!("{} {line}", figures(seconds, step.flops, step.bytes));
-        let kind = match step.action {
-            Action::Loop(_) => "loops",
-            Action::Product(_) => "products",
-            Action::Convolution(_) => "convolutions",
-            _ => "others",
-        };
+    let mut all = [0.0; 3];
+    for (cost, &seconds) in plan.step_costs().iter().zip(seconds) {
+        let bytes = cost.bytes_read + cost.bytes_written;
+        println!("{} {:<14} {}", figures(seconds, cost.flops, bytes), cost.op, cost.description);
+        let kind = cost.kind.name();
         let at = kinds.iter().position(|known| known.0 == kind).unwrap_or_else(|| {
             kinds.push((kind, [0.0; 3]));
             kinds.len() - 1
         });
-        for (sum, own) in kinds[at].1.iter_mut().zip([seconds, step.flops, step.bytes]) {
-            *sum += own;
+        for sums in [&mut kinds[at].1, &mut all] {
+            sums.iter_mut().zip([seconds, cost.flops, bytes]).for_each(|(sum, own)| *sum += own);
         }
     }
     for (kind, [seconds, flops, bytes]) in kinds {
         println!("{} all {kind}", figures(seconds, flops, bytes));
     }
-    let bytes = plan.steps().iter().map(|step| step.bytes).sum();
-    println!(
-        "{} in all; a product of side {SIDE} {:.1} GFLOP/s",
-        figures(seconds.iter().sum(), plan.flops(), bytes),
-        rate / 1e9
-    );
+    let [seconds, flops, bytes] = all;
+    println!("{} in all; a product of large matrices {:.1} GFLOP/s", figures(seconds, flops, bytes), rate / 1e9);
     println!("peak {:.1} MB", plan.peak_bytes() as f64 / 1e6);
 }

@@ -134,29 +134,33 @@ const UCI_SETS: &[(&str, Overrides)] = &[
     ),
 ];
 
-/// MNIST with the samplers of the published sizes (Uppal et al. 2023, appendix on MNIST), their outputs exactly the network's weights.
-/// Twenty Krylov steps alone serve value and gradient better than ten with as many iterations beside them: the report on large samplers has figures.
-const MNIST: Overrides = &[
+/// What all image sets share. Twenty Krylov steps alone serve value and gradient better than ten with as many iterations beside them: the report on
+/// verification of large samplers has figures.
+const IMAGES: Overrides = &[
     ("data.source", "images"),
-    ("data.set", "mnist"),
-    ("network.input", "[1, 28, 28]"),
-    ("network.outputs", "10"),
     ("network.activation", "relu"),
     ("likelihood.kind", "softmax"),
-    ("sampler.kind", "mm"),
     ("sampler.activation", "elu"),
     ("sampler.sigma", "1e-3"),
     ("entropy.method", "slq"),
     ("entropy.probes", "1"),
     ("entropy.steps", "20"),
     ("entropy.iterations", "0"),
-    ("training.epochs", "10"),
     ("training.batch_size", "256"),
-    ("training.samples", "4"),
-    ("training.learning_rate", "1e-3"),
     ("training.checkpoint_every", "200"),
     ("training.log_every", "10"),
     ("prediction.samples", "100"),
+];
+
+/// MNIST with the samplers of the published sizes (Uppal et al. 2023, appendix on MNIST), their outputs exactly the network's weights.
+const MNIST: Overrides = &[
+    ("data.set", "mnist"),
+    ("network.input", "[1, 28, 28]"),
+    ("network.outputs", "10"),
+    ("sampler.kind", "mm"),
+    ("training.epochs", "10"),
+    ("training.samples", "4"),
+    ("training.learning_rate", "1e-3"),
 ];
 
 const MNIST_LENET: Overrides = &[
@@ -177,26 +181,13 @@ const MNIST_MLP: Overrides = &[
 /// with learning rate 7e-5 and cosine decay, 100 epochs, batches of 256, 10 weight samples), but for the entropy, which is estimated by one probe
 /// of quadrature. Batches and samples are for a graphics card; the memory they take is announced.
 const CIFAR: Overrides = &[
-    ("data.source", "images"),
     ("network.architecture", "wide_resnet"),
     ("network.input", "[3, 32, 32]"),
-    ("network.activation", "relu"),
-    ("likelihood.kind", "softmax"),
     ("sampler.kind", "cmmnn"),
     ("sampler.hidden", "[]"),
-    ("sampler.activation", "elu"),
-    ("sampler.sigma", "1e-3"),
-    ("entropy.method", "slq"),
-    ("entropy.probes", "1"),
-    ("entropy.steps", "20"),
-    ("entropy.iterations", "0"),
     ("training.epochs", "100"),
-    ("training.batch_size", "256"),
     ("training.samples", "10"),
     ("training.learning_rate", "7e-5"),
-    ("training.checkpoint_every", "200"),
-    ("training.log_every", "10"),
-    ("prediction.samples", "100"),
 ];
 
 const CIFAR10: Overrides =
@@ -226,8 +217,8 @@ pub(super) fn preset(name: &str) -> Result<Config> {
         "toy" => apply(&mut config, &[TOY])?,
         "toy-slq" => apply(&mut config, &[TOY, SLQ])?,
         "toy-paper" => apply(&mut config, &[TOY, PAPER])?,
-        "mnist-lenet" => apply(&mut config, &[MNIST, MNIST_LENET])?,
-        "mnist-mlp" => apply(&mut config, &[MNIST, MNIST_MLP])?,
+        "mnist-lenet" => apply(&mut config, &[IMAGES, MNIST, MNIST_LENET])?,
+        "mnist-mlp" => apply(&mut config, &[IMAGES, MNIST, MNIST_MLP])?,
         "cifar10-wrn16-4" => cifar(&mut config, CIFAR10, published::cifar10_heads())?,
         "cifar100-wrn28-10" => cifar(&mut config, CIFAR100, published::cifar100_heads())?,
         _ => {
@@ -246,7 +237,7 @@ pub(super) fn preset(name: &str) -> Result<Config> {
 
 /// Settings for CIFAR with the published noise, trunk and heads.
 fn cifar(config: &mut Config, particular: Overrides, heads: Vec<Head>) -> Result<()> {
-    apply(config, &[CIFAR, particular])?;
+    apply(config, &[IMAGES, CIFAR, particular])?;
     let sampler = &mut config.sampler;
     (sampler.latent, sampler.trunk) = (published::NOISE.to_vec(), published::TRUNK.to_vec());
     let single = |Head { input, hidden, outputs, hidden_layers }: Head| {

@@ -1,8 +1,8 @@
 //! Trained weights of a network out of a safetensors file, such as a PyTorch model's state dictionary.
 
 use super::safetensors_io::{TensorData, TensorFile};
+use crate::Result;
 use crate::network::Layout;
-use crate::{Error, Result};
 
 /// The weights of a network, in the order of its layout, by the names of its tensors: from a state dictionary, or the first of the samples that
 /// [`export_samples`](super::export_samples) wrote. Tensors of other names are ignored.
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::File`] listing every tensor that is missing, of another shape, no floating-point numbers or not finite.
+/// [`crate::Error::File`] listing every tensor that is missing, of another shape, no floating-point numbers or not finite.
 pub fn trained_weights(file: &TensorFile, layout: &Layout) -> Result<Vec<f64>> {
     let mut weights = Vec::with_capacity(layout.len());
     let mut problems = Vec::new();
@@ -42,10 +42,7 @@ pub fn trained_weights(file: &TensorFile, layout: &Layout) -> Result<Vec<f64>> {
 }
 
 fn one(file: &TensorFile, name: &str, shape: &[usize]) -> std::result::Result<Vec<f64>, String> {
-    let tensor = match file.names().any(|present| present == name) {
-        true => file.get(name).map_err(|error: Error| error.to_string())?,
-        false => return Err(format!("of shape {shape:?} is missing")),
-    };
+    let tensor = file.get(name).map_err(|_| format!("of shape {shape:?} is missing"))?;
     let samples = tensor.shape.len() == shape.len() + 1 && tensor.shape[1..] == *shape && tensor.shape[0] > 0;
     if tensor.shape != shape && !samples {
         return Err(format!("has shape {:?}, expected {shape:?}", tensor.shape));

@@ -11,9 +11,10 @@ mod schedule;
 mod targets;
 mod trainer;
 
+pub use plans::settings_of;
 pub use program::{DataShape, Program, dtype_of};
 pub use run::{Ending, Observer, Reason, Silent, run};
 pub use saved::{Saved, require_same_config, stored_config};
 pub use schedule::{complexity_weight, rate_factor};
 pub use targets::{Encoded, encode, outputs};
-pub use trainer::{Terms, Trainer, settings_of};
+pub use trainer::{Terms, Trainer};

@@ -1,9 +1,8 @@
 //! The plans of a training step, and the chunks of weight samples with which they fit the memory allowed.
 
 use super::program::{DataShape, Program};
-use super::trainer::settings_of;
-use crate::config::Config;
-use crate::entropy::{DirectionPrograms, Method};
+use crate::config::{Config, EntropyConfig};
+use crate::entropy::{DirectionPrograms, Method, Settings};
 use crate::model::Model;
 use crate::{Error, Result};
 use autograd::Plan;
@@ -79,5 +78,17 @@ impl StepPlans {
         let chunks = (samples / config.training.chunk_of(samples)) as f64;
         let of = |plan: &Option<Plan>| plan.as_ref().map_or(0.0, Plan::flops);
         self.step.flops() + of(&self.preparation) + chunks * of(&self.chunk)
+    }
+}
+
+/// The work that a configuration allows a matrix-free method in one training step.
+pub fn settings_of(config: &EntropyConfig) -> Settings {
+    Settings {
+        probes: config.probes,
+        steps: config.steps,
+        iterations: config.iterations,
+        tolerance: config.tolerance,
+        directions: true,
+        ..Settings::default()
     }
 }

@@ -1,23 +1,23 @@
 //! The training loop's state: one step at a time, saved and restored bit for bit.
 
+mod snapshot;
+
 use super::component::Component;
 use super::feed::Feed;
 use super::optimiser::first_correction;
 use super::plans::StepPlans;
 use super::program::{DataShape, Program};
-use super::saved::REFERENCE;
 use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
-use crate::config::{Config, Dtype, EntropyConfig};
+use crate::config::Config;
 use crate::data::{Batches, Dataset, Training};
-use crate::entropy::{Directions, Settings};
-use crate::export::{NamedTensor, TensorData, TensorFile, read_tensors, trained_weights};
+use crate::entropy::Directions;
+use crate::export::{read_tensors, trained_weights};
 use crate::model::Model;
 use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
 use autograd::{Machine, PlanId};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// Seeds of independent random streams are told apart by these.
 const NOISE_STREAM: u64 = 0x6c69_7669_0000_0001;
@@ -396,66 +396,6 @@ impl Trainer {
         Ok(self.posterior)
     }
 
-    /// The complete state: tensors and metadata from which [`Trainer::restore`] continues bit for bit.
-    ///
-    /// # Errors
-    /// None in practice; reading the machine's buffers.
-    pub fn state(&self) -> Result<(Vec<NamedTensor>, BTreeMap<String, String>)> {
-        let mut tensors = Vec::new();
-        for (name, var) in self.program.state() {
-            let data = match self.config.dtype {
-                Dtype::F32 => TensorData::F32(self.machine.read::<f32>(var)?.to_vec()),
-                Dtype::F64 => TensorData::F64(self.machine.read::<f64>(var)?.to_vec()),
-            };
-            tensors.push(NamedTensor::new(name, self.program.tape.shape(var).to_vec(), data));
-        }
-        if let Some(best) = &self.best {
-            let weights = best.component.weights.clone();
-            tensors.push(NamedTensor::new("best.weights", vec![weights.len()], TensorData::F64(weights)));
-            let numbers = vec![best.score, best.component.log_std];
-            tensors.push(NamedTensor::new("best.score_and_log_std", vec![2], TensorData::F64(numbers)));
-            let counters = vec![best.step, best.waited];
-            tensors.push(NamedTensor::new("best.step_and_waited", vec![2], TensorData::U64(counters)));
-        }
-        if !self.posterior.reference.is_empty() {
-            let inputs = self.posterior.model.network.inputs();
-            let shape = vec![self.posterior.reference.len() / inputs, inputs];
-            tensors.push(NamedTensor::new(REFERENCE, shape, TensorData::F64(self.posterior.reference.clone())));
-        }
-        tensors.extend(Component::finished_tensors(&self.finished, self.begun));
-        Ok((tensors, BTreeMap::new()))
-    }
-
-    /// Continues from a saved state.
-    ///
-    /// # Errors
-    /// Tensors that are missing or have other shapes or types, named with the file.
-    pub fn restore(&mut self, step: u64, tensors: &TensorFile) -> Result<()> {
-        for (name, var) in self.program.state() {
-            let shape = self.program.tape.shape(var);
-            match self.config.dtype {
-                Dtype::F32 => self.machine.write(var, tensors.f32(&name, shape)?)?,
-                Dtype::F64 => self.machine.write(var, tensors.f64(&name, shape)?)?,
-            }
-        }
-        let count = self.program.tape.elements(self.program.weights);
-        (self.finished, self.begun) = Component::read_finished(tensors, count)?;
-        self.feed.begin(self.seed() ^ BATCH_STREAM);
-        self.best = None;
-        if tensors.names().any(|n| n == "best.weights") {
-            let numbers = tensors.f64("best.score_and_log_std", &[2])?;
-            let counters = tensors.u64("best.step_and_waited", &[2])?;
-            self.best = Some(Best {
-                score: numbers[0],
-                step: counters[0],
-                waited: counters[1],
-                component: Component { weights: tensors.f64("best.weights", &[count])?.to_vec(), log_std: numbers[1] },
-            });
-        }
-        self.step = step;
-        Ok(())
-    }
-
     /// Step of the best state on the validation rows, if any was evaluated.
     pub fn best_step(&self) -> Option<u64> {
         self.best.as_ref().map(|b| b.step)
@@ -489,16 +429,4 @@ fn reference_rows(dataset: &Dataset, count: usize, seed: u64) -> Result<Vec<f64>
 fn validation_score(posterior: &Posterior, rows: &Encoded, seed: u64) -> Result<f64> {
     let theta = posterior.draw(VALIDATION_SAMPLES, seed)?;
     posterior.log_likelihood(&theta, VALIDATION_SAMPLES, rows)
-}
-
-/// The work that a configuration allows a matrix-free method in one training step.
-pub fn settings_of(config: &EntropyConfig) -> Settings {
-    Settings {
-        probes: config.probes,
-        steps: config.steps,
-        iterations: config.iterations,
-        tolerance: config.tolerance,
-        directions: true,
-        ..Settings::default()
-    }
 }
