@@ -170,7 +170,6 @@ impl<'a, T> Latent<'a, T> {
 
 fn append<T>(all: &mut ProbeSolves<T>, more: ProbeSolves<T>) {
     all.solutions.extend(more.solutions);
-    all.images.extend(more.images);
     all.weights.extend(more.weights);
     all.residuals.extend(more.residuals);
     all.predicted_residuals.extend(more.predicted_residuals);

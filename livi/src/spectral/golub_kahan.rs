@@ -1,9 +1,9 @@
-//! Golub-Kahan bidiagonalisation with full reorthogonalisation.
+//! Golub-Kahan bidiagonalisation with full reorthogonalisation of the right vectors.
 
 use rayon::prelude::*;
 
 use super::arguments::{expect_block, expect_length, expect_positive, refuse};
-use super::kernels::{combine, norm, orthogonalise, orthogonalise_scratch, scale_into};
+use super::kernels::{combine, norm, orthogonalise, orthogonalise_scratch, scale, scale_into, subtract_and_norm};
 use super::small_svd::SmallSvd;
 use super::{Counted, LinearMap, Products, Quadrature, Real};
 use crate::Result;
@@ -30,7 +30,6 @@ struct Probe<T> {
     largest: f64,
     alpha: Vec<f64>,
     beta: Vec<f64>,
-    left: Vec<T>,
     right: Vec<T>,
     scratch: Vec<f64>,
 }
@@ -46,14 +45,16 @@ struct Probe<T> {
 ///
 /// (Golub and Kahan 1965, "Calculating the singular values and pseudo-inverse of a matrix"). `B_k^T B_k` is what the
 /// Lanczos process would find for `J^T J`, but J is never squared: in f32 the squared form loses singular values under
-/// about 3e-4 of the largest, this one keeps them down to rounding. Each new vector is made orthogonal to all former
-/// ones twice, on both sides.
+/// about 3e-4 of the largest, this one keeps them down to rounding. Each new right vector is made orthogonal to all
+/// former ones twice. Left vectors are not, and none but the last is kept: B is that of a map within rounding of J
+/// whatever becomes of their orthogonality (Barlow 2013, "Reorthogonalization for the Golub-Kahan-Lanczos bidiagonal
+/// reduction"), and of the two sides of a sampler's Jacobian the left one is by far the longer.
 ///
 /// Row i of every block given to the map belongs to start vector i during the whole run, so a map may well apply
 /// another J to each row (a batch of latents). A start vector whose Krylov space is exhausted stops by itself; its rows
 /// are zeros from then on.
 ///
-/// Memory: `count * (steps * m + (steps + 1) * d)` numbers, taken by [`GolubKahan::new`]; a run takes none.
+/// Memory: `count * (2 m + (steps + 2) d)` numbers, taken by [`GolubKahan::new`]; a run takes none.
 ///
 /// ```
 /// use livi::spectral::{DenseMap, GolubKahan};
@@ -74,7 +75,10 @@ pub struct GolubKahan<T> {
     count: usize,
     probes: Vec<Probe<T>>,
     right_block: Vec<T>,
+    /// Images of the right block, which become its left vectors.
     left_block: Vec<T>,
+    /// Left vectors of the step before.
+    former_left: Vec<T>,
     svd: SmallSvd,
     /// Probe, depth and shape that `svd` holds.
     decomposed: Option<(usize, usize, bool)>,
@@ -94,7 +98,7 @@ impl<T: Real> GolubKahan<T> {
         expect_positive("steps", steps)?;
         let steps = steps.min(rows).min(cols);
         let rights = (steps + 1).min(cols);
-        let numbers = steps.checked_mul(rows).zip(rights.checked_mul(cols)).and_then(|(l, r)| l.checked_add(r));
+        let numbers = rows.checked_mul(2).zip((rights + 1).checked_mul(cols)).and_then(|(l, r)| l.checked_add(r));
         if numbers.and_then(|numbers| numbers.checked_mul(count)).is_none_or(|all| all > isize::MAX as usize / 8) {
             return refuse("steps", format!("{steps} steps of {count} vectors exceed the address space"));
         }
@@ -105,7 +109,6 @@ impl<T: Real> GolubKahan<T> {
             largest: 0.0,
             alpha: Vec::with_capacity(steps),
             beta: Vec::with_capacity(steps),
-            left: vec![zero; steps * rows],
             right: vec![zero; rights * cols],
             scratch: vec![0.0; orthogonalise_scratch(rights)],
         };
@@ -117,6 +120,7 @@ impl<T: Real> GolubKahan<T> {
             probes: (0..count).map(|_| probe()).collect(),
             right_block: vec![zero; count * cols],
             left_block: vec![zero; count * rows],
+            former_left: vec![zero; count * rows],
             svd: SmallSvd::new(steps + 1),
             decomposed: None,
             products: Products::default(),
@@ -156,14 +160,15 @@ impl<T: Real> GolubKahan<T> {
             let parallel = count > 1 && (step + 1) * (rows + cols) * count >= PARALLEL_THRESHOLD;
             fill_block(right_block, cols, &self.probes, |probe| &probe.right[step * cols..]);
             map.apply(count, right_block, left_block)?;
-            for_each_probe(parallel, &mut self.probes[..count], left_block, rows, |probe, image| {
-                probe.extend_left(step, rows, image);
+            let former = &self.former_left;
+            for_each_probe(parallel, &mut self.probes[..count], left_block, rows, |index, probe, image| {
+                probe.extend_left(&former[index * rows..(index + 1) * rows], image);
             });
-            fill_block(left_block, rows, &self.probes, |probe| &probe.left[step * rows..]);
             map.apply_transpose(count, left_block, right_block)?;
-            for_each_probe(parallel, &mut self.probes[..count], right_block, cols, |probe, image| {
+            for_each_probe(parallel, &mut self.probes[..count], right_block, cols, |_, probe, image| {
                 probe.extend_right(step, cols, image);
             });
+            std::mem::swap(&mut self.left_block, &mut self.former_left);
         }
         for probe in &mut self.probes[..count] {
             // With m left vectors R^m is full: the next alpha is zero without a product.
@@ -214,11 +219,6 @@ impl<T: Real> GolubKahan<T> {
     /// Superdiagonal of B and, last, the coefficient of the next right vector: [`GolubKahan::depth`] numbers.
     pub fn beta(&self, probe: usize) -> &[f64] {
         &self.probes[probe].beta
-    }
-
-    /// Orthonormal left vectors, `depth x m`.
-    pub fn left(&self, probe: usize) -> &[T] {
-        &self.probes[probe].left[..self.depth(probe) * self.rows]
     }
 
     /// Orthonormal right vectors: `depth x d`, or `(depth + 1) x d` unless the last coefficient of [`GolubKahan::beta`]
@@ -323,16 +323,14 @@ impl<T: Real> GolubKahan<T> {
     /// Solves `(J^T J + sigma^2 I) w = v` for start vector v by Galerkin's condition on the right vectors: the iterate
     /// that conjugate gradients would reach.
     ///
-    /// `solution` (d numbers) becomes w, `image` (m numbers) becomes J w by way of the left vectors, which is more
-    /// accurate in f32 than a product with the rounded w. Returns the relative residual `|A w - v| / |v|` that the
-    /// coefficients predict in exact arithmetic.
+    /// `solution` (d numbers) becomes w. Returns the relative residual `|A w - v| / |v|` that the coefficients predict
+    /// in exact arithmetic.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for slices of a wrong length; otherwise as [`GolubKahan::gauss`].
-    pub fn solve(&mut self, probe: usize, sigma: f64, solution: &mut [T], image: &mut [T]) -> Result<f64> {
+    /// [`Error::Argument`](crate::Error::Argument) for a slice of a wrong length; otherwise as [`GolubKahan::gauss`].
+    pub fn solve(&mut self, probe: usize, sigma: f64, solution: &mut [T]) -> Result<f64> {
         super::arguments::expect_sigma(sigma)?;
         expect_length("solution", solution.len(), 1, self.cols)?;
-        expect_length("image", image.len(), 1, self.rows)?;
         let depth = self.depth(probe);
         let size = self.decompose(probe, depth, self.probes[probe].state == State::Wide)?;
         let probe = &self.probes[probe];
@@ -345,10 +343,6 @@ impl<T: Real> GolubKahan<T> {
             }
         }
         combine(&probe.right, &coefficients, solution);
-        let next = |row: usize| coefficients.get(row + 1).map_or(0.0, |next| probe.beta[row] * next);
-        let image_coefficients: Vec<f64> =
-            (0..depth).map(|row| probe.alpha[row] * coefficients[row] + next(row)).collect();
-        combine(&probe.left, &image_coefficients, image);
         let residual = match probe.state {
             State::Running => probe.alpha[depth - 1] * probe.beta[depth - 1] * coefficients[depth - 1].abs(),
             State::Square | State::Wide => 0.0,
@@ -401,18 +395,18 @@ impl<T: Real> Probe<T> {
         (4.0 * T::UNIT_ROUNDOFF * self.largest).max(f64::MIN_POSITIVE)
     }
 
-    /// Takes in `J v_{step + 1}`.
-    fn extend_left(&mut self, step: usize, rows: usize, image: &mut [T]) {
-        let negligible = self.negligible();
-        let (basis, rest) = self.left.split_at_mut(step * rows);
-        let alpha = orthogonalise(basis, image, &mut self.scratch);
-        if alpha <= negligible {
+    /// Takes in `J v_{step + 1}`, which becomes `u_{step + 1}`, or zeros if there is none.
+    fn extend_left(&mut self, former: &[T], image: &mut [T]) {
+        let beta = self.beta.last().copied().unwrap_or(0.0);
+        let alpha = if self.beta.is_empty() { norm(image) } else { subtract_and_norm(beta, former, image) };
+        if alpha <= self.negligible() {
             self.state = State::Wide;
+            image.fill(T::from_f64(0.0));
             return;
         }
-        scale_into(1.0 / alpha, image, &mut rest[..rows]);
+        scale(1.0 / alpha, image);
         self.alpha.push(alpha);
-        self.largest = self.largest.max(alpha.hypot(self.beta.last().copied().unwrap_or(0.0)));
+        self.largest = self.largest.max(alpha.hypot(beta));
     }
 
     /// Takes in `J^T u_{step + 1}`.
@@ -455,17 +449,17 @@ fn for_each_probe<T: Real>(
     probes: &mut [Probe<T>],
     block: &mut [T],
     size: usize,
-    extend: impl Fn(&mut Probe<T>, &mut [T]) + Sync,
+    extend: impl Fn(usize, &mut Probe<T>, &mut [T]) + Sync,
 ) {
-    let step = |(probe, row): (&mut Probe<T>, &mut [T])| {
+    let step = |(index, (probe, row)): (usize, (&mut Probe<T>, &mut [T]))| {
         if probe.state == State::Running {
-            extend(probe, row);
+            extend(index, probe, row);
         }
     };
     if parallel {
-        probes.par_iter_mut().zip(block.par_chunks_exact_mut(size)).for_each(step);
+        probes.par_iter_mut().zip(block.par_chunks_exact_mut(size)).enumerate().for_each(step);
     } else {
-        probes.iter_mut().zip(block.chunks_exact_mut(size)).for_each(step);
+        probes.iter_mut().zip(block.chunks_exact_mut(size)).enumerate().for_each(step);
     }
 }
 

@@ -102,6 +102,23 @@ pub(super) fn add_scaled<T: Real>(factor: f64, x: &[T], y: &mut [T]) {
     );
 }
 
+/// `y = y - factor * x`, and its Euclidean norm, of the entries as they are rounded.
+pub(super) fn subtract_and_norm<T: Real>(factor: f64, x: &[T], y: &mut [T]) -> f64 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0; LANES];
+            for (panel, x) in y.chunks_mut(PANEL).zip(x.chunks(PANEL)) {
+                for (entry, &value) in panel.iter_mut().zip(x) {
+                    *entry = T::from_f64(entry.to_f64() - factor * value.to_f64());
+                }
+                dot_lanes(panel, panel, &mut sums);
+            }
+            sum_lanes(&sums).sqrt()
+        },
+    )
+}
+
 /// `y = x + factor * y`.
 pub(super) fn scale_and_add<T: Real>(factor: f64, x: &[T], y: &mut [T]) {
     Arch::new().dispatch(

@@ -57,8 +57,6 @@ pub struct ProbeBracket {
 pub struct ProbeSolves<T> {
     /// w, `count x d`.
     pub solutions: Vec<T>,
-    /// J w, `count x m`.
-    pub images: Vec<T>,
     /// Weight of each probe: `d / (count |v|^2)`.
     pub weights: Vec<f64>,
     /// `|A w - v| / |v|` from products with the rounded w: in f32 rounding alone makes it about `6e-8 (s_max /
@@ -169,7 +167,6 @@ pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
     let zero = T::from_f64(0.0);
     let mut solves = options.solve.then(|| ProbeSolves {
         solutions: vec![zero; count * cols],
-        images: vec![zero; count * rows],
         weights: Vec::with_capacity(count),
         residuals: Vec::with_capacity(count),
         predicted_residuals: Vec::with_capacity(count),
@@ -208,8 +205,7 @@ pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
             certified_lower = certified_lower.max(bounds::lower_from_ritz_values(ritz_values, cols, options.sigma)?);
             if let Some(solves) = &mut solves {
                 let solution = &mut solves.solutions[(start + index) * cols..(start + index + 1) * cols];
-                let image = &mut solves.images[(start + index) * rows..(start + index + 1) * rows];
-                let predicted = workspace.solve(index, options.sigma, solution, image)?;
+                let predicted = workspace.solve(index, options.sigma, solution)?;
                 solves.predicted_residuals.push(predicted);
                 solves.weights.push(scale / (count as f64 * workspace.start_norm(index).powi(2)));
             }

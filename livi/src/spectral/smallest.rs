@@ -11,7 +11,7 @@ use crate::Result;
 ///
 /// The Ritz vector minimises `|J v| / |v|` over a whole Krylov space of `options.max_iterations` steps, which LOBPCG
 /// only approaches: for a given number of products this is the better of the two as long as memory holds the basis,
-/// `steps * (m + d)` numbers. When one space is not enough, the process starts again from the Ritz vector, up to
+/// `steps * d + 2 m` numbers. When one space is not enough, the process starts again from the Ritz vector, up to
 /// `restarts` times; products grow by two for each step and by two for each residual.
 ///
 /// The value is a Ritz value, at least the true smallest singular value: see [`SingularTriplet::smallest_enclosure`].
@@ -67,7 +67,7 @@ pub fn krylov_smallest_block<T: Real, M: LinearMap<T> + ?Sized>(
 /// `restarts` times until `|J^T J v - s^2 v| <= tolerance * s^2`.
 ///
 /// Converges in far fewer products than [`power_iteration`](super::power_iteration), at the price of the basis: `steps
-/// * (m + d)` numbers. The value is at most the true largest singular value: see
+/// * d + 2 m` numbers. The value is at most the true largest singular value: see
 /// [`SingularTriplet::largest_enclosure`].
 ///
 /// # Errors

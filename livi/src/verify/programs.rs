@@ -75,8 +75,8 @@ impl Loaded {
     }
 }
 
-/// Bytes of Krylov spaces: vectors of both sides.
+/// Bytes of Krylov spaces: all right vectors, the last two on the left, and a block of right ones.
 fn krylov_bytes(rows: usize, cols: usize, count: usize, steps: usize, number: usize) -> usize {
     let steps = steps.min(rows).min(cols);
-    count * (steps * rows + (steps + 1).min(cols) * cols) * number
+    count * (2 * rows + ((steps + 1).min(cols) + 1) * cols) * number
 }

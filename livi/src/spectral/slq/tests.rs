@@ -174,11 +174,6 @@ fn the_solves_agree_with_dense_cholesky_and_their_residuals_are_what_they_say() 
             let solution = &solves.solutions[index * cols..(index + 1) * cols];
             let distance = solution.iter().zip(&exact).map(|(w, e)| (w - e).powi(2)).sum::<f64>().sqrt();
             assert!(distance < 1e-10 * norm(&exact), "{name}: {distance:e}");
-            let mut image = vec![0.0; rows];
-            map.apply(1, &exact, &mut image).unwrap();
-            let given = &solves.images[index * rows..(index + 1) * rows];
-            let distance = image.iter().zip(given).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
-            assert!(distance < 1e-10 * norm(&exact), "{name}: image off by {distance:e}");
             assert!(solves.residuals[index] < 1e-11, "{name}: {:e}", solves.residuals[index]);
             assert!((solves.weights[index] * norm(probe).powi(2) * count as f64 - cols as f64).abs() < 1e-12);
         }
@@ -210,12 +205,13 @@ fn the_surrogate_over_a_basis_has_the_gradient_of_the_log_determinant() {
         stochastic_lanczos_quadrature(&mut map_of::<f64>(&matrix, rows, cols), cols, &basis, &options).unwrap();
     let solves = report.solves.unwrap();
     let mut change_map = map_of::<f64>(&change, rows, cols);
-    let mut changed = vec![0.0; cols * rows];
+    let (mut images, mut changed) = (vec![0.0; cols * rows], vec![0.0; cols * rows]);
+    map_of::<f64>(&matrix, rows, cols).apply(cols, &solves.solutions, &mut images).unwrap();
     change_map.apply(cols, &basis, &mut changed).unwrap();
     let gradient: f64 = (0..cols)
         .map(|index| {
             let range = index * rows..(index + 1) * rows;
-            solves.weights[index] * dot(&solves.images[range.clone()], &changed[range])
+            solves.weights[index] * dot(&images[range.clone()], &changed[range])
         })
         .sum();
     let at = |step: f64| {
