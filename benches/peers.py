@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Small samplers and gradients of networks beside PyTorch and JAX: runs all in turn and writes a Markdown report.
+"""Samplers, gradients of networks and training steps beside PyTorch and JAX: runs all in turn and writes a Markdown report.
 
     python3 benches/peers.py --peers DIR --python PY --out FILE [--rounds 3] [--threads 1,2] [--only TEXT]
 
-DIR holds the peers' scripts exact_entropy.py, toy_step.py, lenet_step.py and wrn_step.py, PY is a Python with torch, jax and numpy. The
-project's side are the benchmarks `small_samplers` and `networks`, built first. Needs the Python standard library only, and Linux (both
+DIR holds the peers' scripts exact_entropy.py, toy_step.py, mm_entropy.py, lenet_step.py and wrn_step.py, PY is a Python with torch, jax and
+numpy. The project's side are the benchmarks `small_samplers`, `large_samplers` and `networks`, built first. Needs the Python standard library only, and Linux (both
 sides are pinned to as many cores as they have threads).
 
 What is compared
@@ -15,6 +15,11 @@ What is compared
                               their quickest route
     network_gradient          gradient of the cross-entropy, summed over images and weight samples, with respect to every sample's
                               weights, of LeNet and WideResNet-16-4; f32; PyTorch by `loop`, JAX by `im2col`, their quickest routes
+    jvp, vjp, s_min_*, slq_*  the samplers of the published sizes; sigma 1e-3; livi's products are those of the folded map, which has the
+                              Jacobian's singular values, the peers' those of the Jacobian itself; PyTorch by `hand`, JAX (LeNet only) by
+                              `hand` and `func`; livi's quadrature has its gradient from the Krylov basis (`slq_grad_krylov`)
+    step_s_min, step_slq      whole training steps with the bound, and with one probe of ten steps, at all latents; the peers' quadrature
+                              has its gradient by conjugate gradients; PyTorch only
 
 How
     Each round runs livi, PyTorch and JAX one after the other, each number of threads in turn. A round gives each route's median
@@ -38,29 +43,68 @@ import time
 ENTROPY, TOY, NETWORK = "entropy_value_and_grad", "toy_step", "network_gradient"
 FRAMEWORKS = ("jax", "torch")
 
-# The job, the project's program and its filter, the peers' script, and each peer's further options.
+# Jobs of mm_entropy.py: products and bounds, and quadratures that cost it tens of seconds for the larger sampler.
+PRODUCTS = ["forward", "jvp", "vjp", "jvp_block8", "s_min_value", "s_min_value_and_grad", "slq_value_1x10"]
+QUADRATURES = ["slq_grad_krylov_1x10", "slq_value_8x30"]
+STEPS = ["step_s_min", "step_slq"]
+# Seconds after which a peer ends a measurement of a large job.
+BUDGET = ["--budget", "3"]
+
+# The jobs that count, the project's program and its filter, the peers' script, and each peer's further options. A peer that is not named does not
+# finish such jobs in a time worth waiting for.
 JOBS = [
-    (ENTROPY, "small_samplers", "entropy", "exact_entropy.py", dict.fromkeys(FRAMEWORKS, ["--only", ENTROPY, "--routes", "gram"])),
-    (TOY, "small_samplers", TOY, "toy_step.py", dict.fromkeys(FRAMEWORKS, [])),
+    ([ENTROPY], "small_samplers", "entropy", "exact_entropy.py", dict.fromkeys(FRAMEWORKS, ["--only", ENTROPY, "--routes", "gram"])),
+    ([TOY], "small_samplers", TOY, "toy_step.py", dict.fromkeys(FRAMEWORKS, [])),
     *(
-        (NETWORK, "networks", name, script, {f: ["--only", NETWORK, "--routes", route] for f, route in routes.items()})
+        ([NETWORK], "networks", name, script, {f: ["--only", NETWORK, "--routes", route] for f, route in routes.items()})
         for name, script, routes in [
             ("lenet", "lenet_step.py", {"jax": "map, im2col", "torch": "loop"}),
             ("wrn", "wrn_step.py", {"jax": "unrolled, im2col", "torch": "loop"}),
         ]
     ),
+    (PRODUCTS + QUADRATURES, "large_samplers", "d=4225 latents", "mm_entropy.py", {
+        "jax": ["--size", "lenet", "--only", ",".join(PRODUCTS + QUADRATURES), *BUDGET],
+        "torch": ["--size", "lenet", "--only", ",".join(PRODUCTS + QUADRATURES), "--routes", "hand", *BUDGET],
+    }),
+    (PRODUCTS, "large_samplers", "d=9025 latents", "mm_entropy.py", {
+        "torch": ["--size", "wrn", "--only", ",".join(PRODUCTS), "--routes", "hand", *BUDGET],
+    }),
+    *(
+        (STEPS, "large_samplers", f"d={d} batch", script, {"torch": ["--only", ",".join(STEPS), "--routes", "loop", *BUDGET]})
+        for d, script in [(4225, "lenet_step.py"), (9025, "wrn_step.py")]
+    ),
 ]  # fmt: skip
+
+LENET, WRN = "lenet m=44426 d=4225 latents=10", "wrn m=2745274 d=9025 latents=1"
 
 # Milliseconds: the target, and the quickest peer that it was set against, both on a 2-core AVX2 machine. Their ratio carries over to other
 # machines, the times only show the scale.
 TARGETS = {
-    "m=105 d=60 B=3 h=105": (0.3, 1.35),
-    "m=2000 d=20 B=10 h=100": (1.4, 2.79),
-    "m=10000 d=50 B=1 h=100": (4.5, 9.4),
-    "m=10000 d=50 B=10 h=100": (5.0, 9.66),
-    "1-7-10-1, MLP 60-105-105, S=3, 70 points": (0.45, 1.27),
-    "lenet m=44426 d=4225 batch=256 S=10": (70, 232),
-    "wrn m=2745274 d=9025 batch=32 S=2": (1250, 1540),
+    (ENTROPY, "m=105 d=60 B=3 h=105"): (0.3, 1.35),
+    (ENTROPY, "m=2000 d=20 B=10 h=100"): (1.4, 2.79),
+    (ENTROPY, "m=10000 d=50 B=1 h=100"): (4.5, 9.4),
+    (ENTROPY, "m=10000 d=50 B=10 h=100"): (5.0, 9.66),
+    (TOY, "1-7-10-1, MLP 60-105-105, S=3, 70 points"): (0.45, 1.27),
+    ("forward", LENET): (10, 14.2),
+    ("jvp", LENET): (10, 11.7),
+    ("vjp", LENET): (10, 10.9),
+    ("jvp_block8", LENET): (70, 102),
+    ("s_min_value", LENET): (110, 150),
+    ("s_min_value_and_grad", LENET): (160, 211),
+    ("slq_value_1x10", LENET): (180, 258),
+    ("slq_grad_krylov_1x10", LENET): (240, 340),
+    ("slq_value_8x30", LENET): (4300, 7700),
+    ("forward", WRN): (25, 49.5),
+    ("jvp", WRN): (14, 27.6),
+    ("vjp", WRN): (14, 31.4),
+    ("jvp_block8", WRN): (100, 287),
+    ("s_min_value", WRN): (180, 490),
+    ("s_min_value_and_grad", WRN): (330, 693),
+    (NETWORK, "lenet m=44426 d=4225 batch=256 S=10"): (70, 232),
+    (NETWORK, "wrn m=2745274 d=9025 batch=32 S=2"): (1250, 1540),
+    ("step_s_min", "lenet m=44426 d=4225 batch=256 S=10"): (250, 463),
+    ("step_s_min", "wrn m=2745274 d=9025 batch=32 S=2"): (2300, 3313),
+    ("step_slq", "wrn m=2745274 d=9025 batch=32 S=2"): (2600, 5003),
 }
 
 NOTES = """\
@@ -80,9 +124,9 @@ def arguments():
     parser.add_argument("--out", required=True, type=pathlib.Path, help="Markdown file to write")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds; three are the least for figures that count [3]")
     parser.add_argument("--threads", default="1,2", help="numbers of threads [1,2]")
-    parser.add_argument("--only", default="", help="run only jobs whose name, or the project's filter of them, contains this")
+    parser.add_argument("--only", default="", help="run only jobs whose name, program or filter contains this")
     args = parser.parse_args()
-    args.jobs = [job for job in JOBS if args.only in job[0] or args.only in job[2]]
+    args.jobs = [job for job in JOBS if any(args.only in text for text in [*job[0], *job[1:3]])]
     if not args.jobs:
         parser.error(f"--only: no job is called {args.only}")
     try:
@@ -113,7 +157,7 @@ def pinned(threads):
 
 def build(repository):
     """Builds the benchmarks and answers the folder of their programs."""
-    command = ["cargo", "build", "--release", "--locked", "-p", "livi-benches", "--bin", "small_samplers", "--bin", "networks"]
+    command = ["cargo", "build", "--release", "--locked", "-p", "livi-benches", "--bins"]
     subprocess.run(command, cwd=repository, check=True)
     command = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
     answer = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
@@ -173,28 +217,30 @@ class Measurements:
         return statistics.median(routes[best]), best if len(routes) > 1 else "", routes[best]
 
     def jobs(self):
-        """Pairs of job and sizes, which livi and each peer must have in common."""
+        """Pairs of job and sizes that livi has, with the peers that have them too: one at least."""
         of = lambda framework: {key[:2] for key in self.rounds if key[3] == framework}
-        own = of("livi")
-        for framework in FRAMEWORKS:
-            if of(framework) != own:
-                raise SystemExit(f"jobs or sizes differ: livi has {sorted(own)}, {framework} has {sorted(of(framework))}")
-        return sorted(own, key=lambda pair: (pair[0], list(TARGETS).index(pair[1]) if pair[1] in TARGETS else 0, pair[1]))
+        peers = {pair: [f for f in FRAMEWORKS if pair in of(f)] for pair in of("livi")}
+        missing = [pair for pair, having in peers.items() if not having]
+        if missing:
+            raise SystemExit(f"jobs without a peer: {sorted(missing)}")
+        order = list(TARGETS)
+        return sorted(peers.items(), key=lambda item: (order.index(item[0]) if item[0] in TARGETS else len(order), item[0]))
 
 
 def measure(args, programs):
     found = Measurements()
     for _ in range(args.rounds):
         for threads in args.threads:
-            for job, program, own, script, more in args.jobs:
+            for jobs, program, own, script, more in args.jobs:
                 options = ["--threads", str(threads), "--only", own, "--json"]
+                shown = [f'"{option}"' if " " in option else option for option in options]
                 with pinned(threads):
-                    found.run(" ".join([program, *options]), [programs / program, *options], threads, [job])
-                for framework in FRAMEWORKS:
+                    found.run(" ".join([program, *shown]), [programs / program, *options], threads, jobs)
+                for framework in more:
                     options = ["--threads", str(threads), "--framework", framework, "--json", *more[framework]]
                     command = [args.python, args.peers / script, *options]
                     quoted = [f'"{option}"' if " " in option else option for option in options]
-                    found.run(" ".join([script, *quoted]), command, threads, [job])
+                    found.run(" ".join([script, *quoted]), command, threads, jobs)
     return found
 
 
@@ -229,25 +275,25 @@ def cell(entry):
 
 def side_by_side(found, threads):
     rows = []
-    for job, sizes in found.jobs():
+    for (job, sizes), having in found.jobs():
         for n in threads:
             own = found.quickest(job, sizes, n, "livi")
-            peers = {framework: found.quickest(job, sizes, n, framework) for framework in FRAMEWORKS}
+            peers = {framework: found.quickest(job, sizes, n, framework) for framework in having}
             best = min(peers, key=lambda framework: peers[framework][0])
             rounds = ", ".join(f"{time:.3f}" for time in own[2])
             ratio = f"{peers[best][0] / own[0]:.2f} ({best})"
-            rows.append([job, sizes, str(n), cell(own), *(cell(peers[f]) for f in FRAMEWORKS), ratio, rounds])
+            rows.append([job, sizes, str(n), cell(own), *(cell(peers[f]) if f in peers else "-" for f in FRAMEWORKS), ratio, rounds])
     return table(["job", "sizes", "threads", "livi", *FRAMEWORKS, "quickest peer / livi", "livi's rounds"], rows)
 
 
 def against_targets(found, threads):
     rows = []
-    for job, sizes in found.jobs():
-        if sizes not in TARGETS:
+    for (job, sizes), having in found.jobs():
+        if (job, sizes) not in TARGETS:
             continue
-        target, reference = TARGETS[sizes]
+        target, reference = TARGETS[job, sizes]
         own, own_threads = min((found.quickest(job, sizes, n, "livi")[0], n) for n in threads)
-        peer, framework, peer_threads = min((found.quickest(job, sizes, n, f)[0], f, n) for n in threads for f in FRAMEWORKS)
+        peer, framework, peer_threads = min((found.quickest(job, sizes, n, f)[0], f, n) for n in threads for f in having)
         rows.append([
             job, sizes, f"{own:.3f} ({own_threads})", f"{peer:.3f} ({framework}, {peer_threads})", f"{peer / own:.2f}",
             f"{reference / target:.2f}", f"{target:g}", f"{own / target:.2f}",
@@ -266,7 +312,7 @@ def report(args, found, repository):
     verdict = [f"**These figures do not count: {', '.join(doubts)}.**"] if doubts else []
     failures = [f"- `{command}` did not finish: {last}" for command, last in found.failures.items()]
     parts = [
-        f"# Small samplers and networks beside PyTorch and JAX, {today}",
+        f"# Samplers, networks and training steps beside PyTorch and JAX, {today}",
         f"{processor()}; {platform.system()}; f32; livi at commit {commit(repository)}, {versions(args.python)}. Alternating rounds: "
         f"{args.rounds}; cores busy with other things before each command {busy}.",
         *verdict,

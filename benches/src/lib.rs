@@ -1,6 +1,6 @@
 //! Shared pieces of the benchmarks.
 //!
-//! `peers.py` beside this crate's manifest runs `small_samplers` and `networks` in turn with the same work in PyTorch and JAX, and writes a
+//! `peers.py` beside this crate's manifest runs `small_samplers`, `large_samplers` and `networks` in turn with the same work in PyTorch and JAX, and writes a
 //! Markdown report with ratios; `python3 benches/peers.py --help` tells what is compared and how.
 
 use std::time::Instant;

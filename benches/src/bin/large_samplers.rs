@@ -1,8 +1,12 @@
-//! Samplers of the published sizes: forward pass, products with the Jacobian, bounds, quadrature and blocks of the exact entropy.
+//! Samplers of the published sizes, and training steps with them: forward pass, products with the Jacobian, bounds, quadrature, blocks of the exact
+//! entropy, whole steps.
 //!
-//! `large_samplers [--threads N] [--only TEXT] [--json] [--full]` prints medians in milliseconds, in f32 but for the exact entropy. `--only` keeps
-//! the jobs whose name or sizes contain the text. Last come a whole training step of the preset `mnist-lenet` and its entropy alone. The exact entropy is timed on single blocks of unit vectors and extrapolated to all; with `--full`
-//! it is computed whole.
+//! `large_samplers [--threads N] [--only TEXT] [--json] [--full]` prints medians in milliseconds, in f32 but for the exact entropy; names and sizes
+//! are those of the PyTorch and JAX peers where they have the job. `--only` keeps the jobs whose name or sizes contain the text.
+//!
+//! `jvp` and `vjp` are the products that entropies are made of here: those of a map with the Jacobian's singular values, whose last layer is folded
+//! (its factorisation is the job `fold`, once a step); `jvp_unfolded` is J v itself. The exact entropy is timed on single blocks of unit vectors and
+//! extrapolated to all; with `--full` it is computed whole.
 
 use autograd::{DType, Machine, Plan, Request, Tape, Var};
 use livi::config::Config;
@@ -10,6 +14,7 @@ use livi::data::{Dataset, Standardiser, Table, Training};
 use livi::entropy::{
     DirectionPrograms, GramPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate,
 };
+use livi::model::Model;
 use livi::sampler::{Sampler, initial_parameters, published};
 use livi::spectral::{LinearMap, fill_gaussian};
 use livi::train::Trainer;
@@ -19,8 +24,16 @@ use rand::rngs::StdRng;
 use std::time::Instant;
 
 const SIGMA: f64 = 1e-3;
-/// Published name, latents.
-const SAMPLERS: [(&str, usize); 2] = [("mnist-lenet", 10), ("cifar10", 1)];
+/// Name, published name, latents.
+const SAMPLERS: [(&str, &str, usize); 2] = [("lenet", "mnist-lenet", 10), ("wrn", "cifar10", 1)];
+/// Name, preset, images, weight samples.
+const STEPS: [(&str, &str, usize, usize); 2] = [("lenet", "mnist-lenet", 256, 10), ("wrn", "cifar10-wrn16-4", 32, 2)];
+/// Names of steps, and the settings with which they look at the entropy; the last one is the presets' own.
+const ENTROPIES: [(&str, &[&str]); 3] = [
+    ("step_s_min", &["entropy.method=smallest", "entropy.latents=0", "entropy.steps=5"]),
+    ("step_slq", &["entropy.method=slq", "entropy.latents=0", "entropy.probes=1", "entropy.steps=10"]),
+    ("step_recommended", &[]),
+];
 /// Probes and steps of quadrature, and whether its gradient is timed too.
 const QUADRATURES: [(usize, usize, bool); 2] = [(1, 10, true), (8, 30, false)];
 /// Seconds for the repeats of one job.
@@ -34,8 +47,8 @@ fn main() -> livi::Result<()> {
     let threads = value("--threads").and_then(|text| text.parse().ok()).unwrap_or(2);
     let flag = |name: &str| arguments.iter().any(|a| a == name);
     let out = Output { json: flag("--json"), only: value("--only").cloned(), threads };
-    for (name, samples) in SAMPLERS {
-        let bench = Bench::new(name, samples, threads)?;
+    for (name, published, samples) in SAMPLERS {
+        let bench = Bench::new(name, published, samples, threads)?;
         bench.products(&out)?;
         bench.smallest(&out)?;
         for (probes, steps, gradient) in QUADRATURES {
@@ -43,30 +56,40 @@ fn main() -> livi::Result<()> {
         }
         bench.exact(&out, flag("--full"))?;
     }
-    training_step(&out)
+    for (name, preset, images, samples) in STEPS {
+        for (job, settings) in ENTROPIES {
+            training_step(&out, job, name, preset, images, samples, settings)?;
+        }
+    }
+    Ok(())
 }
 
-/// A step of the preset `mnist-lenet`, on noise in the place of images, and the part of it that estimates the entropy.
-fn training_step(out: &Output) -> livi::Result<()> {
-    let mut config = Config::preset("mnist-lenet")?;
+/// Training steps of a preset with other sizes and settings, on noise in the place of images.
+fn training_step(
+    out: &Output,
+    job: &str,
+    name: &str,
+    preset: &str,
+    images: usize,
+    samples: usize,
+    settings: &[&str],
+) -> livi::Result<()> {
+    let mut config = Config::preset(preset)?;
     config.set("training.steps=100000000")?;
-    let (samples, rows, inputs) = (config.training.samples, 2 * config.training.batch_size, 28 * 28);
-    let bench = Bench::new("mnist-lenet", samples, out.threads)?;
-    let settings = Settings {
-        probes: config.entropy.probes,
-        steps: config.entropy.steps,
-        iterations: config.entropy.iterations,
-        tolerance: config.entropy.tolerance,
-        ..Settings::default()
-    };
-    bench.entropy_of_a_step(out, settings)?;
-    let (job, sizes) = ("training step", format!("mnist-lenet B={} S={samples}", config.training.batch_size));
+    config.set(&format!("training.batch_size={images}"))?;
+    config.set(&format!("training.samples={samples}"))?;
+    settings.iter().try_for_each(|setting| config.set(setting))?;
+    let inputs: usize = config.network.input.iter().product();
+    let model = Model::new(&config, inputs, config.network.outputs)?;
+    let (m, d) = (model.network.layout().len(), model.sampler.map_or(0, |sampler| sampler.latents()));
+    let sizes = format!("{name} m={m} d={d} batch={images} S={samples}");
     if !out.wants(job, &sizes) {
         return Ok(());
     }
+    let rows = 2 * images;
     let mut x = vec![0.0; rows * inputs];
     fill_gaussian(&mut StdRng::seed_from_u64(4), &mut x);
-    let y = (0..rows).map(|row| (row % 10) as f64).collect();
+    let y = (0..rows).map(|row| (row % config.network.outputs) as f64).collect();
     let training = Table::new(x, y, rows, (0..inputs).map(|k| format!("x{k}")).collect(), vec!["class".into()])?;
     let standardiser = Standardiser::identity(inputs, 1);
     let dataset = Dataset {
@@ -77,7 +100,10 @@ fn training_step(out: &Output) -> livi::Result<()> {
         standardiser,
     };
     let mut trainer = Trainer::new(&config, &dataset, out.threads, None)?;
-    let flops = trainer.step_flops();
+    let (flops, peak) = (trainer.step_flops(), trainer.peak_bytes());
+    if !out.json {
+        println!("{job:30} {sizes:40} plans announce {:.1} MB", peak as f64 / 1e6);
+    }
     out.job(job, &sizes, flops, || trainer.advance().map(|_| ()))
 }
 
@@ -107,12 +133,12 @@ impl Output {
         if self.json {
             let record = serde_json::json!({
                 "job": job, "framework": "livi", "sizes": sizes, "median_ms": median, "min_ms": least, "reps": repeats,
-                "threads": threads, "gflops": rate,
+                "threads": threads, "dtype": "f32", "gflops": rate,
             });
             println!("{record}");
         } else {
             println!(
-                "{job:30} {sizes:32} median {median:10.2} ms  min {least:10.2}  n={repeats:<3} threads {threads}  {rate:6.1} GFLOP/s"
+                "{job:30} {sizes:40} median {median:10.2} ms  min {least:10.2}  n={repeats:<3} threads {threads}  {rate:6.1} GFLOP/s"
             );
         }
     }
@@ -147,17 +173,17 @@ struct Bench {
 struct Loaded {
     machine: Machine,
     jacobian: Jacobian,
-    /// Floating-point operations of one forward product, transposed product of the whole block.
-    flops: [f64; 2],
+    /// Floating-point operations of one product, one transposed and one unfolded product of the whole block.
+    flops: [f64; 3],
 }
 
 impl Bench {
-    fn new(name: &str, samples: usize, threads: usize) -> livi::Result<Self> {
-        let sampler = published::by_name(name)?;
+    fn new(name: &str, published: &str, samples: usize, threads: usize) -> livi::Result<Self> {
+        let sampler = published::by_name(published)?;
         let weights = initial_parameters(&*sampler, 0);
         let mut latents = vec![0.0; samples * sampler.latents()];
         fill_gaussian(&mut StdRng::seed_from_u64(1), &mut latents);
-        let sizes = format!("{name} m={} d={} S={samples}", sampler.outputs(), sampler.latents());
+        let sizes = format!("{name} m={} d={} latents={samples}", sampler.outputs(), sampler.latents());
         Ok(Self { sampler, weights, latents, samples, threads, sizes })
     }
 
@@ -184,7 +210,7 @@ impl Bench {
         // After the linearisation: folded, transposed, unfolded of one vector, then of a block.
         let all: Vec<f64> = programs.plans().map(Plan::flops).collect();
         let last = &all[all.len() - 3..];
-        let flops = [last[0], last[1]];
+        let flops = [last[0], last[1], last[2]];
         let mut machine = Machine::cpu(self.threads)?;
         let jacobian = programs.load(&mut machine)?;
         self.write(&mut machine, &vars)?;
@@ -210,7 +236,8 @@ impl Bench {
             out.job("forward", sizes, flops, || Ok(machine.run(plan)?))?;
         }
         for block in [1, 8] {
-            let names = [format!("apply x{block}"), format!("apply_transpose x{block}"), "fold".into()];
+            let of = |product: &str| if block == 1 { product.to_string() } else { format!("{product}_block{block}") };
+            let names = [of("jvp"), of("vjp"), of("jvp_unfolded"), "fold".into()];
             if !names.iter().any(|job| out.wants(job, sizes)) {
                 continue;
             }
@@ -225,6 +252,10 @@ impl Bench {
             let mut map = jacobian.map::<f32>(&mut machine);
             out.job(&names[0], sizes, flops[0], || map.apply(count, &vectors, &mut covectors))?;
             out.job(&names[1], sizes, flops[1], || map.apply_transpose(count, &covectors, &mut vectors))?;
+            if block == 1 {
+                let mut images = vec![0.0; count * jacobian.outputs()];
+                out.job(&names[2], sizes, flops[2], || map.unfolded(count, &vectors, &mut images))?;
+            }
         }
         Ok(())
     }
@@ -232,15 +263,15 @@ impl Bench {
     /// Five steps towards the smallest singular value.
     fn smallest(&self, out: &Output) -> livi::Result<()> {
         let settings = Settings { steps: 5, iterations: 0, directions: false, ..Settings::default() };
-        self.values(out, "smallest 5 steps", Method::Smallest, 1, &settings)?;
-        self.gradient(out, "smallest 5 steps, gradient", Method::Smallest, 1, settings)
+        self.values(out, "s_min_value", Method::Smallest, 1, &settings)?;
+        self.gradient(out, "s_min_value_and_grad", Method::Smallest, 1, settings)
     }
 
     fn quadrature(&self, out: &Output, probes: usize, steps: usize, gradient: bool) -> livi::Result<()> {
         let settings = Settings { probes, steps, iterations: 0, directions: false, ..Settings::default() };
-        self.values(out, &format!("slq {probes} x {steps}"), Method::Slq, probes, &settings)?;
+        self.values(out, &format!("slq_value_{probes}x{steps}"), Method::Slq, probes, &settings)?;
         if gradient {
-            self.gradient(out, &format!("slq {probes} x {steps}, gradient"), Method::Slq, probes, settings)?;
+            self.gradient(out, &format!("slq_grad_krylov_{probes}x{steps}"), Method::Slq, probes, settings)?;
         }
         Ok(())
     }
@@ -295,22 +326,6 @@ impl Bench {
             machine.write_f64(v, &found.v)?;
             Ok(machine.run(plan)?)
         })
-    }
-
-    /// What a training step does for the entropy outside of its plan: folding, quadrature, directions of the gradient.
-    fn entropy_of_a_step(&self, out: &Output, settings: Settings) -> livi::Result<()> {
-        let job = "entropy of a step";
-        if !out.wants(job, &self.sizes) {
-            return Ok(());
-        }
-        let mut tape = Tape::new();
-        let vars = self.declare(&mut tape);
-        let mut machine = Machine::cpu(self.threads)?;
-        let sampler = &*self.sampler;
-        let found = DirectionPrograms::record(&mut tape, sampler, &vars, Method::Slq, settings, self.samples)?
-            .load(&mut machine)?;
-        self.write(&mut machine, &vars)?;
-        out.job(job, &self.sizes, 0.0, || found.compute(&mut machine, &self.latents, SIGMA, 3).map(|_| ()))
     }
 
     /// Blocks of unit vectors of the exact entropy at the first latent, and the whole time that they foretell.
