@@ -162,7 +162,7 @@ const MNIST: Overrides = &[
     ("network.input", "[1, 28, 28]"),
     ("network.outputs", "10"),
     ("sampler.kind", "mm"),
-    ("sampler.sigma", "3e-2"),
+    ("sampler.sigma", "2e-2"),
     ("sampler.init_scale", "0.2"),
     ("prior.std", "0.2"),
     ("entropy.steps", "10"),
@@ -170,7 +170,7 @@ const MNIST: Overrides = &[
     ("training.samples", "4"),
     ("training.learning_rate", "2e-3"),
     ("training.warmup", "0.5"),
-    ("training.temperature", "0.1"),
+    ("training.temperature", "0.3"),
 ];
 
 const MNIST_LENET: Overrides = &[
