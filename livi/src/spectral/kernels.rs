@@ -254,6 +254,19 @@ mod tests {
     }
 
     #[test]
+    fn the_norm_after_a_subtraction_is_that_of_the_entries_as_rounded() {
+        let length = 1100;
+        let x: Vec<f32> = (0..length).map(|i| (i % 13) as f32 - 6.0).collect();
+        let before: Vec<f32> = (0..length).map(|i| (i % 7) as f32 / 3.0).collect();
+        let mut y = before.clone();
+        let found = subtract_and_norm(0.3, &x, &mut y);
+        for ((y, before), x) in y.iter().zip(&before).zip(&x) {
+            assert_eq!(*y, (f64::from(*before) - 0.3 * f64::from(*x)) as f32);
+        }
+        assert!((found - norm(&y)).abs() < 1e-12 * found);
+    }
+
+    #[test]
     fn orthogonalising_takes_out_the_components_and_returns_the_norm_of_the_rest() {
         let length = 1500;
         let mut basis = vec![0.0_f64; 2 * length];
