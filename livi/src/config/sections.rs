@@ -209,10 +209,10 @@ pub struct EntropyConfig {
     pub latents: usize,
     /// `slq`: random probes for each latent, at least 1. Default 1.
     pub probes: usize,
-    /// `slq`: Krylov steps for each probe, at least 1. Default 10.
+    /// `slq`, `smallest`, `largest`: Krylov steps, for each probe of `slq`, at least 1. Default 10.
     pub steps: usize,
-    /// `smallest`, `largest`, `paper`: iterations of the singular value solver at most, at least 1. `slq`: conjugate-gradient iterations at most
-    /// beyond the Krylov steps, for the gradient alone; 0 for none. Default 30.
+    /// `paper`: iterations of the singular value solver, at least 1. The others: iterations at most beyond the Krylov steps, 0 for none; those of
+    /// `slq` are of conjugate gradients, for the gradient alone, those of `smallest` and `largest` Krylov steps again. Default 30.
     pub iterations: usize,
     /// `smallest`, `largest`, `slq`: relative residual at which iterations stop, in (0, 1). Default 1e-6.
     pub tolerance: f64,

@@ -291,3 +291,16 @@ fn an_epoch_counts_its_last_incomplete_batch() {
     training.batch_size = 1000;
     assert_eq!((training.total_steps(100), training.batch_rows(100)), (2, 100));
 }
+
+#[test]
+fn image_presets_take_any_entropy_and_the_published_one_names_what_it_needs() {
+    for method in ["exact", "smallest", "largest", "slq"] {
+        let mut config = Config::preset("mnist-lenet").unwrap();
+        config.set(&format!("entropy.method={method}")).unwrap();
+        config.validate().unwrap();
+    }
+    let mut config = Config::preset("mnist-lenet").unwrap();
+    config.set("entropy.method=paper").unwrap();
+    let message = config.validate().unwrap_err().to_string();
+    assert!(message.contains("`entropy.iterations`: is 0, method `paper` expects at least 1"), "{message}");
+}

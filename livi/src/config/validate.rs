@@ -153,7 +153,7 @@ fn prior(prior: &PriorConfig) -> Result<()> {
 fn entropy(entropy: &EntropyConfig) -> Result<()> {
     at_least_1("entropy.probes", entropy.probes as u64)?;
     at_least_1("entropy.steps", entropy.steps as u64)?;
-    require(entropy.iterations > 0 || entropy.method == Method::Slq, "entropy.iterations", || {
+    require(entropy.iterations > 0 || entropy.method != Method::Paper, "entropy.iterations", || {
         format!("is 0, method `{}` expects at least 1", entropy.method.name())
     })?;
     let tolerance = entropy.tolerance;
