@@ -95,7 +95,7 @@ invert_blocks(const REAL* factor, u64 f_batch, u64 f_row, u64 f_column, REAL* in
 // Copies (batch, rows, columns) from a strided window to rows `t_row` apart. `lower`: of square matrices only the lower triangle; the rest is zero.
 extern "C" __global__ void __launch_bounds__(THREADS)
 copy_matrix(const REAL* from, u64 f_batch, u64 f_row, u64 f_column, REAL* to, u64 t_batch, u64 t_row, u64 rows, u64 columns, u32 lower) {
-    const u64 at = (u64)blockIdx.y * THREADS + threadIdx.x;
+    const u64 at = ((u64)blockIdx.z * gridDim.y + blockIdx.y) * THREADS + threadIdx.x;
     if (at >= rows * columns) return;
     const u64 i = at / columns, j = at % columns, entry = blockIdx.x;
     REAL value = (REAL)0;
@@ -105,13 +105,13 @@ copy_matrix(const REAL* from, u64 f_batch, u64 f_row, u64 f_column, REAL* to, u6
 
 // Copies of the identity matrix: (batch, n, n).
 extern "C" __global__ void __launch_bounds__(THREADS) identities(REAL* to, u64 n) {
-    const u64 at = (u64)blockIdx.y * THREADS + threadIdx.x;
+    const u64 at = ((u64)blockIdx.z * gridDim.y + blockIdx.y) * THREADS + threadIdx.x;
     if (at < n * n) to[blockIdx.x * n * n + at] = at / n == at % n ? (REAL)1 : (REAL)0;
 }
 
 // The strict upper triangle of (batch, n, n) from the lower one, or zero.
 extern "C" __global__ void __launch_bounds__(THREADS) mirror(REAL* x, u64 n, u32 zero) {
-    const u64 at = (u64)blockIdx.y * THREADS + threadIdx.x;
+    const u64 at = ((u64)blockIdx.z * gridDim.y + blockIdx.y) * THREADS + threadIdx.x;
     if (at >= n * n) return;
     const u64 i = at / n, j = at % n;
     REAL* matrix = x + blockIdx.x * n * n;

@@ -1,5 +1,8 @@
 //! A device that runs commands: a card, or its emulation on the processor for tests.
 
+// Built without either there is no device, and nothing is done with what it is given.
+#![cfg_attr(not(any(feature = "cuda", feature = "emulated")), allow(unused_variables))]
+
 #[cfg(feature = "cuda")]
 use crate::card;
 #[cfg(feature = "emulated")]
@@ -59,7 +62,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error`] says what is missing, among them [`Error::NotBuilt`] in a program built without the feature `cuda`.
-    pub fn card(#[allow(unused_variables)] ordinal: usize) -> Result<Self> {
+    pub fn card(#[cfg_attr(not(feature = "cuda"), allow(unused_variables))] ordinal: usize) -> Result<Self> {
         #[cfg(feature = "cuda")]
         return Ok(Self { backend: Backend::Card(Arc::new(card::Card::new(ordinal)?)) });
         #[cfg(not(feature = "cuda"))]

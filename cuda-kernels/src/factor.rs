@@ -8,6 +8,8 @@ use crate::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real, St
 /// Rows of a block.
 const SIZE: usize = 64;
 const THREADS: usize = 256;
+/// Blocks along one axis of a grid.
+const MOST: usize = 65_535;
 
 /// A batch of strided matrices.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +36,7 @@ impl Factors {
         let source = format!("#define REAL {}\n{}", self.real.name(), include_str!("../kernels/factor.cu"));
         Command::Launch(Launch {
             kernel: Kernel { source: source.into(), name: name.into() },
-            grid: [self.batch as u32, blocks as u32, 1],
+            grid: [self.batch as u32, blocks.min(MOST) as u32, blocks.div_ceil(MOST) as u32],
             block: [THREADS as u32, 1, 1],
             shared_bytes: 0,
             arguments,
@@ -128,7 +130,14 @@ impl Factors {
             let target = self.block(factor, next, first, n);
             commands.push(self.gemm([below, rows, rows], left, inverse, target, 1.0, 0.0));
             let turned = Matrix { transposed: true, ..target };
-            commands.push(self.gemm([below, below, rows], target, turned, self.block(factor, next, next, n), -1.0, 1.0));
+            commands.push(self.gemm(
+                [below, below, rows],
+                target,
+                turned,
+                self.block(factor, next, next, n),
+                -1.0,
+                1.0,
+            ));
         }
         commands.push(self.mirror(factor, true));
         commands
@@ -177,7 +186,14 @@ impl Factors {
             if upper && first + rows < n {
                 let (after, count) = (first + rows, n - first - rows);
                 let left = Matrix { transposed: true, ..self.block(factor, after, first, n) };
-                commands.push(self.gemm([rows, columns, count], left, self.block(x, after, 0, columns), here, -1.0, 1.0));
+                commands.push(self.gemm(
+                    [rows, columns, count],
+                    left,
+                    self.block(x, after, 0, columns),
+                    here,
+                    -1.0,
+                    1.0,
+                ));
             } else if !upper && first > 0 {
                 let left = self.block(factor, first, 0, n);
                 commands.push(self.gemm([rows, columns, first], left, self.block(x, 0, 0, columns), here, -1.0, 1.0));

@@ -44,9 +44,7 @@ impl FromStr for Device {
             }
             None if text == "cuda" => Ok(Self::Cuda { ordinal: 0, tf32: false }),
             None if text == "emulated" => Ok(Self::Emulated),
-            Some(("cuda", number)) => {
-                Ok(Self::Cuda { ordinal: number.parse().map_err(|_| wrong())?, tf32: false })
-            }
+            Some(("cuda", number)) => Ok(Self::Cuda { ordinal: number.parse().map_err(|_| wrong())?, tf32: false }),
             _ => Err(wrong()),
         }
     }

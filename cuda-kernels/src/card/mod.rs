@@ -5,7 +5,7 @@ mod graph;
 mod product;
 mod staging;
 
-pub(crate) use compile::{Target, compile, version};
+use compile::{Target, compile};
 
 use crate::{Argument, Command, Error, Kernel, Launch, device::Result};
 use cudarc::driver::{result, sys};
@@ -24,7 +24,6 @@ const LEAST: usize = 3;
 /// A card with its stream.
 #[derive(Debug)]
 pub(crate) struct Card {
-    ordinal: i32,
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
@@ -61,6 +60,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Retains a device's context once for the life of the process: making it anew takes a quarter of a second.
+fn keep_context(device: sys::CUdevice) -> Result<()> {
+    static KEPT: Mutex<Vec<sys::CUdevice>> = Mutex::new(Vec::new());
+    let mut kept = locked(&KEPT);
+    if !kept.contains(&device) {
+        // SAFETY: the device was found by the caller.
+        unsafe { result::primary_ctx::retain(device) }.map_err(failed)?;
+        kept.push(device);
+    }
+    Ok(())
+}
+
 impl Card {
     /// The card of that number.
     pub(crate) fn new(ordinal: usize) -> Result<Self> {
@@ -79,6 +90,7 @@ impl Card {
         let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let name = result::device::get_name(device).map_err(failed)?;
+        keep_context(device)?;
         // SAFETY: the device exists; the context is released when the card is dropped.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed)?;
         // SAFETY: the context was just made.
@@ -89,11 +101,10 @@ impl Card {
         // SAFETY: the card drops the handle before stream and workspace.
         let blas = unsafe { Blas::new(stream, workspace)? };
         Ok(Self {
-            ordinal,
             device,
             context,
             stream,
-            name,
+            name: format!("{name} (compute capability {major}.{minor})"),
             architecture: format!("sm_{major}{minor}"),
             blas: Mutex::new(Some(blas)),
             workspace,
@@ -110,14 +121,6 @@ impl Card {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(crate) fn ordinal(&self) -> i32 {
-        self.ordinal
-    }
-
-    pub(crate) fn architecture(&self) -> &str {
-        &self.architecture
     }
 
     pub(crate) fn memory(&self) -> Result<(usize, usize)> {
@@ -167,7 +170,7 @@ impl Card {
     }
 
     /// Compiles the kernels of commands and finds their functions.
-    pub(crate) fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
+    pub(crate) fn prepare(self: &Arc<Self>, commands: Vec<Command>) -> Result<Sequence> {
         self.bind()?;
         let kernels: Vec<&Kernel> = commands
             .iter()
@@ -185,7 +188,7 @@ impl Card {
             };
             prepared.push((command, function));
         }
-        Ok(Sequence { commands: prepared, runs: 0, graph: None })
+        Ok(Sequence { commands: prepared, runs: 0, graph: None, _card: self.clone() })
     }
 
     /// Compiles sources that are not loaded yet, as many at a time as the machine has threads, and loads them.
@@ -414,7 +417,9 @@ impl Drop for Memory {
 pub(crate) struct Sequence {
     commands: Vec<(Command, Option<sys::CUfunction>)>,
     runs: u64,
+    // Dropped before the card that it belongs to.
     graph: Option<Graph>,
+    _card: Arc<Card>,
 }
 
 // SAFETY: functions are the driver's handles, valid on every thread as long as the card lives.

@@ -174,7 +174,7 @@ mod divisor_tests {
             assert!(reciprocal < 1 << 32);
             for near in [0, d, 7 * d, (1 << 30) / d * d, (1 << 31) / d * d] {
                 for x in near.saturating_sub(2)..(near + 3).min(1 << 31) {
-                    let found = if reciprocal == 0 { x } else { (x * reciprocal >> 32) >> shift };
+                    let found = if reciprocal == 0 { x } else { ((x * reciprocal) >> 32) >> shift };
                     assert_eq!(found, x / d, "{x} / {d}");
                 }
             }

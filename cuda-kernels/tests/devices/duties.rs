@@ -91,7 +91,7 @@ fn run(device: &Device, commands: Vec<Command>) {
 pub fn memory(device: &Device) {
     assert!(!device.name().is_empty() && device.memory().unwrap().0 > 0);
     let zeros = device.allocate(1000).unwrap();
-    assert!(zeros.address() % 256 == 0 && zeros.bytes() == 1000);
+    assert!(zeros.address().is_multiple_of(256) && zeros.bytes() == 1000);
     assert!(values_of::<f32>(device, &zeros).iter().all(|&x| x == 0.0));
     // More than the ring of page-locked memory holds, in small and large pieces.
     let large: Vec<u32> = (0..10_000_000).collect();
@@ -252,7 +252,7 @@ pub fn repetition(device: &Device) {
     assert_eq!(traces[0], traces[1]);
     assert_eq!(traces[0][0], [1.0_f32.to_bits(); 256]);
     let seconds = unsafe { device.profile(&mut sequence).unwrap() };
-    assert!(seconds.len() == 4 && seconds.iter().all(|&s| s >= 0.0 && s < 1.0));
+    assert!(seconds.len() == 4 && seconds.iter().all(|s| (0.0..1.0).contains(s)));
 }
 
 pub fn compile_error(device: &Device) {

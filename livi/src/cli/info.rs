@@ -21,24 +21,25 @@ struct Info {
     threads: usize,
     cpu_features: Vec<&'static str>,
     built_with_cuda: bool,
-    gpu_used: bool,
-    gpu: &'static str,
+    gpu_usable: bool,
+    gpu: String,
 }
 
 pub(super) fn run(args: &InfoArgs) -> Result<()> {
     let built_with_cuda = cfg!(feature = "cuda");
+    let card = cuda_kernels::Device::card(0).and_then(|card| {
+        let (free, all) = card.memory()?;
+        let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+        Ok(format!("{}, {:.1} of {:.1} GiB free; use it with --device cuda", card.name(), gib(free), gib(all)))
+    });
     let info = Info {
         version: env!("CARGO_PKG_VERSION"),
         target: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
         threads: threads(),
         cpu_features: cpu_features(),
         built_with_cuda,
-        gpu_used: false,
-        gpu: if built_with_cuda {
-            "no GPU is used: the program was built with the feature `cuda`, but no command runs on a GPU in this version"
-        } else {
-            "no GPU is used: the program was built without the feature `cuda`, everything runs on the CPU"
-        },
+        gpu_usable: card.is_ok(),
+        gpu: card.unwrap_or_else(|error| format!("no GPU: {error}")),
     };
     if args.json {
         return emit_json(&info);

@@ -55,13 +55,7 @@ pub(super) fn gather(site: &Site<'_>, x: &View, index: &View, out: &View, loweri
 }
 
 /// Lowers a scatter.
-pub(super) fn scatter_add(
-    site: &Site<'_>,
-    u: &View,
-    index: &View,
-    out: &View,
-    lowering: &mut Lowering,
-) -> Result<()> {
+pub(super) fn scatter_add(site: &Site<'_>, u: &View, index: &View, out: &View, lowering: &mut Lowering) -> Result<()> {
     let (source, target) = operands(site, u, out)?;
     let [outer, _, inner] = site.rank::<3>(&source, "the scattered tensor")?;
     let [_, entries, _] = site.rank::<3>(&target, "the result")?;

@@ -91,7 +91,6 @@ pub(crate) struct Program {
     /// For each step, one past its last command.
     ends: Vec<usize>,
     fallible: Vec<(usize, Fallible)>,
-    pub(crate) scratch_bytes: usize,
 }
 
 impl Cuda {
@@ -150,12 +149,7 @@ impl Cuda {
     /// Compiles steps against the device addresses of their buffers.
     pub(crate) fn compile(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<Program> {
         let (lowering, ends) = self.lowered(steps, buffers, bases)?;
-        Ok(Program {
-            sequence: self.device.prepare(lowering.commands)?,
-            ends,
-            fallible: lowering.fallible,
-            scratch_bytes: lowering.scratch_bytes,
-        })
+        Ok(Program { sequence: self.device.prepare(lowering.commands)?, ends, fallible: lowering.fallible })
     }
 
     /// Tells the device where its noise comes from.

@@ -86,7 +86,7 @@ fn zeros(body: &Body, space: &Space) -> Option<Command> {
     };
     let zero = store.value == Operand::Constant(0);
     let bytes = body.points() * store.window.dtype.size();
-    (zero && neighbours).then(|| Command::Zero { to: store.window.pointer as u64, bytes })
+    (zero && neighbours).then_some(Command::Zero { to: store.window.pointer as u64, bytes })
 }
 
 /// Adds the launch of a kernel on so many blocks of so many threads.
