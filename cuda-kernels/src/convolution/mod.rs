@@ -1,8 +1,8 @@
 //! Parts of convolutions: for each group the product of two matrices, of which one is gathered from images as it is needed (an implicit product:
 //! nothing is unfolded).
 //!
-//! Results, and the images' gradient, come from `convolution_correlate.cu` ([`correlate`]), the filters' gradient from `convolution_filter.cu`
-//! ([`filter`]). Kernels know tiles and the element type; shapes and strides are arguments, so that a network's layers share few kernels.
+//! Results, and the images' gradient, come from `convolution_correlate.cu` (`correlate`), the filters' gradient from `convolution_filter.cu`
+//! (`filter`). Kernels know tiles and the element type; shapes and strides are arguments, so that a network's layers share few kernels.
 
 mod correlate;
 mod filter;
