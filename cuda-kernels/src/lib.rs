@@ -1,4 +1,4 @@
-//! The CUDA side of `autograd`: which GPUs there are, and (as they come) kernels with their typed launches.
+//! The CUDA side of `autograd`: which GPUs there are, kernels, their typed launches, and the devices that run them.
 //!
 //! Knows nothing of tapes. The crate builds everywhere: without the feature `cuda`, and with it on machines that have no CUDA installed, because
 //! the driver is looked for when a GPU is asked for and not before.
@@ -11,7 +11,13 @@
 //! }
 //! ```
 
-/// Why no GPU can be used.
+mod command;
+mod device;
+
+pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real};
+pub use device::{Device, Memory, Sequence};
+
+/// Why a device cannot be used, or what it failed at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The program was built without GPU support.
@@ -26,6 +32,25 @@ pub enum Error {
     /// The driver sees no GPU.
     #[error("the NVIDIA driver sees no GPU; check `nvidia-smi` and CUDA_VISIBLE_DEVICES")]
     NoDevice,
+    /// A library that came with no driver is missing.
+    #[error("{library} was not found; {advice}")]
+    NoLibrary {
+        /// Its name.
+        library: &'static str,
+        /// How to install it.
+        advice: &'static str,
+    },
+    /// The device has not that much memory left.
+    #[error("the device has {free} bytes of memory free, {needed} are needed")]
+    OutOfMemory {
+        /// Bytes asked for.
+        needed: usize,
+        /// Bytes there are.
+        free: usize,
+    },
+    /// A kernel that does not compile.
+    #[error("a kernel does not compile: {0}")]
+    Compile(String),
 }
 
 /// Number of GPUs, at least 1.

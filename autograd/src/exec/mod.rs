@@ -1,10 +1,13 @@
 //! Running plans.
 
+mod arrange;
 mod cpu;
+mod cuda;
 mod memory;
 mod philox;
 mod profile;
 mod values;
+mod view;
 
 use crate::plan::step::{Action, Buffer, Place, Step, View};
 use crate::{DType, Error, Plan, Result, Var};

@@ -4,7 +4,7 @@ use super::frame::{Frame, Kernel, Nothing};
 use super::product::Field;
 use super::scalar::{Cast, Scalar};
 use super::small_factor::{self, Factor, Inverse, LogDiagonal, Square};
-use super::view::{Site, Window};
+use crate::exec::view::{Site, Window};
 use crate::plan::step::View;
 use crate::{DType, Error, Result};
 use faer::dyn_stack::{MemStack, StackReq};

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, Kernel, Nothing};
 use super::scalar::Scalar;
-use super::view::{Site, Window};
+use crate::exec::view::{Site, Window};
 use crate::plan::step::View;
 use crate::{DType, Error, Result};
 use std::panic::Location;

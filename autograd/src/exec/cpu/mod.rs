@@ -3,7 +3,6 @@
 //! Everything that depends on shapes only - tiles, tasks, scratch memory, addresses - is settled when a plan is loaded; a run walks over kernels
 //! and allocates nothing. Work is cut by shape, never by the number of threads, so results are the same for any number.
 
-mod arrange;
 mod convolution;
 mod elementwise;
 mod factor;
@@ -15,16 +14,15 @@ mod product;
 mod scalar;
 mod small_factor;
 mod vector;
-mod view;
 
 use super::memory::Block;
+use crate::exec::view::Site;
 use crate::plan::step::{Action, Buffer, Step};
 use crate::{Error, Result};
 use frame::{Frame, Kernel};
 use pulp::Arch;
 use rayon::ThreadPool;
 use std::time::Instant;
-use view::Site;
 
 /// Operations that take as long as moving a byte.
 const FLOPS_PER_BYTE: f64 = 4.0;

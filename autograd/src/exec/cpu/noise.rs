@@ -2,8 +2,8 @@
 
 use super::frame::{Frame, Kernel, Nothing};
 use super::math::Real;
-use super::view::Site;
 use crate::exec::philox::philox;
+use crate::exec::view::Site;
 use crate::op::Distribution;
 use crate::plan::step::View;
 use crate::{DType, Result};

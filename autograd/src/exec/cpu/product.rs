@@ -1,11 +1,11 @@
 //! Batched matrix products with epilogues.
 
-use super::arrange::{fewer, has_rank_3, transposed};
 use super::elementwise::{Entry, LoopElement, LoopKernel, build};
 use super::frame::{Frame, Kernel, Nothing};
 use super::scalar::{Cast, Scalar};
 use super::vector::Vector;
-use super::view::{Site, Window};
+use crate::exec::arrange::{fewer, has_rank_3, transposed};
+use crate::exec::view::{Site, Window};
 use crate::plan::step::{Epilogue, Product, View};
 use crate::{DType, Result};
 use faer::linalg::matmul::{matmul, triangular};

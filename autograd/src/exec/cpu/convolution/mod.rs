@@ -13,7 +13,7 @@ use super::frame::{Kernel, Nothing};
 use super::product::Field;
 use super::scalar::Cast;
 use super::vector::Lanes;
-use super::view::{Site, Window};
+use crate::exec::view::{Site, Window};
 use crate::op::ConvPart;
 use crate::plan::step::Convolution;
 use crate::{DType, Result};

@@ -5,7 +5,7 @@ use super::kernel::{Code, Element, Load, LoopKernel, Mode, Output, Port, Source,
 use super::layout::{Axis, Fold, Layout, Pattern, tile_elements};
 use crate::exec::cpu::frame::{Kernel, Nothing};
 use crate::exec::cpu::scalar::{Cast, Scalar};
-use crate::exec::cpu::view::{Site, Window};
+use crate::exec::view::{Site, Window};
 use crate::op::{Binary, Unary};
 use crate::plan::step::{Instruction, Loop, Operand, Reduction};
 use crate::{DType, Result};

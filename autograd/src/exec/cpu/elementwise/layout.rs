@@ -3,7 +3,7 @@
 //! A tile is a box that covers the last axes completely and a piece of one axis before them, small enough that its values stay in the first-level
 //! cache. Axes before that are walked tile by tile: first the kept ones, inside of them the reduced ones. All of this depends on shapes only.
 
-use crate::exec::cpu::view::Window;
+use crate::exec::view::Window;
 
 /// Bytes of one tile of one value.
 pub(crate) const TILE_BYTES: usize = 4096;

@@ -25,7 +25,7 @@ fn swapped(view: &View, first: usize, second: usize) -> View {
 }
 
 /// Whether the epilogue's views can be rearranged; wrong ones are refused later, where they are named.
-pub(super) fn has_rank_3(product: &Product) -> bool {
+pub(crate) fn has_rank_3(product: &Product) -> bool {
     product.epilogue.as_ref().is_none_or(|epilogue| {
         let views = epilogue.loads.iter().chain(epilogue.stores.iter().map(|(_, view)| view));
         views.into_iter().all(|view| view.shape.len() == 3 && view.strides.len() == 3)
@@ -33,7 +33,7 @@ pub(super) fn has_rank_3(product: &Product) -> bool {
 }
 
 /// The product of the transposes: out^T (+)= b^T a^T.
-pub(super) fn transposed(product: &Product) -> Product {
+pub(crate) fn transposed(product: &Product) -> Product {
     let turned = |view: &View| swapped(view, 1, 2);
     changed(product, turned(&product.b), turned(&product.a), turned)
 }
@@ -42,7 +42,7 @@ pub(super) fn transposed(product: &Product) -> Product {
 ///
 /// Where the whole batch is summed, its axis and the inner one are alike: the shorter becomes the batch. Where all products share
 /// an operand, the batch and the rows of the other one are alike.
-pub(super) fn fewer(product: &Product) -> Option<Product> {
+pub(crate) fn fewer(product: &Product) -> Option<Product> {
     let [batch, m, k] = <[usize; 3]>::try_from(product.a.shape.as_slice()).ok()?;
     let n = product.b.shape[2];
     if batch == 1 || !has_rank_3(product) {

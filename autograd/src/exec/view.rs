@@ -60,8 +60,7 @@ impl Site<'_> {
         }
         let offset = if empty { 0 } else { view.offset * view.dtype.size() };
         Ok(Window {
-            // SAFETY: the offset was proven to be inside of the buffer.
-            pointer: unsafe { self.bases[view.buffer.0].add(offset) },
+            pointer: self.bases[view.buffer.0].wrapping_add(offset),
             shape: view.shape.clone(),
             strides: view.strides.clone(),
             dtype: view.dtype,
