@@ -101,6 +101,9 @@ pub enum Error {
         /// Where the node was recorded.
         location: &'static Location<'static>,
     },
+    /// A device that cannot be used, or failed.
+    #[error(transparent)]
+    Device(#[from] cuda_kernels::Error),
     /// An argument out of its range.
     #[error("{name}: {problem}")]
     Argument {

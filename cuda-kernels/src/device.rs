@@ -77,6 +77,17 @@ impl Device {
         Err(Error::NotBuilt)
     }
 
+    /// Copies bytes on the device; returns before it is done.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    ///
+    /// # Safety
+    /// Both ranges belong to memory of this device and do not overlap; the caller may write those at `to`.
+    pub unsafe fn copy(&self, _from: u64, _to: u64, _bytes: usize) -> Result<()> {
+        Err(Error::NotBuilt)
+    }
+
     /// Compiles the kernels of commands and makes all ready.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! Memory of a machine: aligned blocks that never move while a plan is loaded.
 
+use crate::Result;
+use cuda_kernels::{Device, Memory};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Alignment of every block and of every buffer in the arena, in bytes: a cache line, and the widest vector register.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -52,5 +55,73 @@ impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `zeroed` with the same layout and not freed before.
         unsafe { dealloc(self.pointer.as_ptr(), Self::layout(self.bytes)) }
+    }
+}
+
+/// Memory where the machine computes.
+#[derive(Debug)]
+pub(crate) enum Storage {
+    /// The processor's own.
+    Host(Block),
+    /// A device's.
+    Device(Memory),
+}
+
+impl Storage {
+    /// Bytes of zeros on a device, or here if there is none.
+    pub(crate) fn zeroed(device: Option<&Device>, bytes: usize) -> Result<Self> {
+        Ok(match device {
+            None => Self::Host(Block::zeroed(bytes)),
+            Some(device) => Self::Device(device.allocate(bytes)?),
+        })
+    }
+
+    /// First byte; on a device an address that must not be followed here.
+    pub(crate) fn pointer(&self) -> *mut u8 {
+        match self {
+            Self::Host(block) => block.pointer(),
+            Self::Device(memory) => memory.address() as *mut u8,
+        }
+    }
+
+    /// Bytes asked for.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Host(block) => block.bytes(),
+            Self::Device(memory) => memory.bytes(),
+        }
+    }
+}
+
+/// The values of a buffer on a device as they were read last.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    values: OnceLock<Block>,
+    /// Memory for the next reading.
+    spare: Mutex<Option<Block>>,
+}
+
+impl Mirror {
+    /// The values, read from the device if they are not known.
+    pub(crate) fn get(&self, device: &Device, memory: &Memory) -> Result<&Block> {
+        if self.values.get().is_none() {
+            let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let block = spare.unwrap_or_else(|| Block::zeroed(memory.bytes()));
+            // SAFETY: the block is as long as the memory and nobody else knows it.
+            unsafe {
+                let bytes = std::slice::from_raw_parts_mut(block.pointer(), memory.bytes());
+                device.read(memory.address(), bytes)?;
+            }
+            // Where two threads read at once, both read the same.
+            let _ = self.values.set(block);
+        }
+        Ok(self.values.get_or_init(|| Block::zeroed(memory.bytes())))
+    }
+
+    /// Forgets the values: the device has others now.
+    pub(crate) fn forget(&mut self) {
+        if let Some(block) = self.values.take() {
+            *self.spare.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(block);
+        }
     }
 }

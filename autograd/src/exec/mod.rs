@@ -3,6 +3,7 @@
 mod arrange;
 mod cpu;
 mod cuda;
+mod device;
 mod memory;
 mod philox;
 mod profile;
@@ -11,8 +12,11 @@ mod view;
 
 use crate::plan::step::{Action, Buffer, Place, Step, View};
 use crate::{DType, Error, Plan, Result, Var};
-use cpu::{Cpu, Program};
-use memory::{ALIGNMENT, Block};
+use cpu::Cpu;
+use cuda::Cuda;
+use cuda_kernels::Precision;
+pub use device::Device;
+use memory::{ALIGNMENT, Mirror, Storage};
 use std::collections::HashMap;
 pub use values::Element;
 
@@ -29,9 +33,33 @@ struct Held {
     name: String,
     dtype: DType,
     elements: usize,
-    block: Block,
+    storage: Storage,
+    /// What is known here of values on a device.
+    mirror: Mirror,
     /// Whether it ever received values.
     written: bool,
+}
+
+/// What runs plans.
+enum Processor {
+    Cpu(Cpu),
+    Cuda(Cuda),
+}
+
+/// A plan compiled for a processor.
+enum Program {
+    Cpu(cpu::Program),
+    Cuda(cuda::Program),
+}
+
+impl Processor {
+    /// The device, unless it is the processor of this computer.
+    fn device(&self) -> Option<&cuda_kernels::Device> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Cuda(cuda) => Some(cuda.device()),
+        }
+    }
 }
 
 /// A loaded plan.
@@ -53,8 +81,9 @@ struct Loaded {
 /// plans need in between lies in one arena, shared by all plans. A run allocates nothing but, with several threads, what rayon's queue
 /// needs (one block for some sixty runs), and gives the same bits for any number of threads.
 pub struct Machine {
-    cpu: Cpu,
-    arena: Block,
+    processor: Processor,
+    device: Device,
+    arena: Storage,
     held: Vec<Held>,
     positions: HashMap<Var, usize>,
     plans: Vec<Loaded>,
@@ -78,15 +107,48 @@ impl Machine {
     /// # Errors
     /// [`Error::Argument`] for zero threads, or more than the system gives.
     pub fn cpu(threads: usize) -> Result<Self> {
+        Self::on(Device::Cpu { threads })
+    }
+
+    /// A machine that computes on a device.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for zero threads, or more than the system gives; [`Error::Device`] says what a card lacks.
+    pub fn on(device: Device) -> Result<Self> {
+        let processor = match device {
+            Device::Cpu { threads } => Processor::Cpu(Cpu::new(threads)?),
+            Device::Cuda { ordinal, tf32 } => {
+                let precision = if tf32 { Precision::Tf32 } else { Precision::Full };
+                Processor::Cuda(Cuda::new(cuda_kernels::Device::card(ordinal)?, precision)?)
+            }
+            Device::Emulated => Processor::Cuda(Cuda::new(cuda_kernels::Device::emulated()?, Precision::Full)?),
+        };
         Ok(Self {
-            cpu: Cpu::new(threads)?,
-            arena: Block::zeroed(0),
+            arena: Storage::zeroed(processor.device(), 0)?,
+            processor,
+            device,
             held: Vec::new(),
             positions: HashMap::new(),
             plans: Vec::new(),
             seed: 0,
             step: 0,
         })
+    }
+
+    /// Where the machine computes.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Bytes of a card's memory that are free; `None` on a processor, where the system decides.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn memory_free(&self) -> Result<Option<usize>> {
+        match self.processor.device() {
+            None => Ok(None),
+            Some(device) => Ok(Some(device.memory()?.0)),
+        }
     }
 
     /// Makes a plan ready to run: allocates the persistent buffers not held yet (zeroed), grows the arena, settles addresses and tasks.
@@ -135,32 +197,43 @@ impl Machine {
         }
         if arena_bytes > self.arena.bytes() {
             // The old one goes first: two at a time were never announced.
-            self.arena = Block::zeroed(0);
-            self.arena = Block::zeroed(arena_bytes);
-            for index in 0..self.plans.len() {
-                let program = self.compile(&self.plans[index].steps, &self.plans[index].buffers)?;
-                self.plans[index].program = program;
+            self.arena = Storage::zeroed(self.processor.device(), 0)?;
+            self.arena = Storage::zeroed(self.processor.device(), arena_bytes)?;
+            self.compile_again()?;
+        }
+        if let Processor::Cuda(cuda) = &mut self.processor {
+            let bases = bases(&self.held, &self.positions, &self.arena, &buffers)?;
+            let needed = cuda.scratch_needed(&steps, &buffers, &bases)?;
+            if needed > cuda.scratch_bytes() {
+                cuda.grow(needed)?;
+                self.compile_again()?;
             }
         }
         let program = self.compile(&steps, &buffers)?;
-        self.cpu.prepare(&program);
+        if let (Processor::Cpu(cpu), Program::Cpu(program)) = (&mut self.processor, &program) {
+            cpu.prepare(program);
+        }
         self.plans.push(Loaded { steps, buffers, reads, writes, program, runs: 0 });
         Ok(PlanId { index: self.plans.len() - 1 })
     }
 
+    /// Compiles all plans against the memory as it lies now.
+    fn compile_again(&mut self) -> Result<()> {
+        for index in 0..self.plans.len() {
+            self.plans[index].program = self.compile(&self.plans[index].steps, &self.plans[index].buffers)?;
+        }
+        Ok(())
+    }
+
     /// Compiles steps against the buffers as they lie now.
     fn compile(&self, steps: &[Step], buffers: &[Buffer]) -> Result<Program> {
-        let mut bases = Vec::with_capacity(buffers.len());
-        for buffer in buffers {
-            bases.push(match buffer.place {
-                Place::Persistent(var) => self.held[self.position(var)?].block.pointer(),
-                // SAFETY: `load_steps` made the arena long enough for all buffers.
-                Place::Arena { offset } => unsafe { self.arena.pointer().add(offset) },
-            });
+        let bases = bases(&self.held, &self.positions, &self.arena, buffers)?;
+        match &self.processor {
+            // SAFETY: blocks are aligned to 64 bytes and never move; held ones live as long as the machine, and the arena is only replaced together
+            // with all programs that point into it. Programs run through `&mut self` alone, while nobody can hold a slice from `read`.
+            Processor::Cpu(_) => Ok(Program::Cpu(unsafe { cpu::Program::new(steps, buffers, &bases)? })),
+            Processor::Cuda(cuda) => Ok(Program::Cuda(cuda.compile(steps, buffers, &bases)?)),
         }
-        // SAFETY: blocks are aligned to 64 bytes and never move; held ones live as long as the machine, and the arena is only replaced together with
-        // all programs that point into it. Programs run through `&mut self` alone, while nobody can hold a slice from `read`.
-        unsafe { Program::new(steps, buffers, &bases) }
     }
 
     /// Makes sure that a variable has a buffer.
@@ -179,13 +252,15 @@ impl Machine {
                 }
             }
             None => {
+                let storage = Storage::zeroed(self.processor.device(), bytes)?;
                 self.positions.insert(var, self.held.len());
                 self.held.push(Held {
                     var,
                     name: name(var),
                     dtype,
                     elements,
-                    block: Block::zeroed(bytes),
+                    storage,
+                    mirror: Mirror::default(),
                     written: false,
                 });
             }
@@ -194,10 +269,7 @@ impl Machine {
     }
 
     fn position(&self, var: Var) -> Result<usize> {
-        self.positions.get(&var).copied().ok_or_else(|| Error::Unbound {
-            name: name(var),
-            problem: "no plan loaded on the machine reads or makes it; load the plan first",
-        })
+        position(&self.positions, var)
     }
 
     /// Sets the seed and the step that noise leaves draw from: equal pairs give equal numbers.
@@ -208,9 +280,11 @@ impl Machine {
 
     /// Sets the work, in floating-point operations, from which on a plan is spread over the threads; counted are steps that can be spread, a byte
     /// moved as four operations. Below, waking the threads costs more than they save: such a plan runs on the calling thread, with the same
-    /// results. 0 spreads whatever can be, infinity nothing.
+    /// results. 0 spreads whatever can be, infinity nothing. A card takes no notice.
     pub fn spread_from(&mut self, work: f64) {
-        self.cpu.least_work = work;
+        if let Processor::Cpu(cpu) = &mut self.processor {
+            cpu.least_work = work;
+        }
     }
 
     /// Runs a plan.
@@ -219,9 +293,19 @@ impl Machine {
     /// [`Error::Unbound`] if an input was never given values, [`Error::NotPositiveDefinite`] and [`Error::IndexOutOfRange`] from its steps,
     /// [`Error::Argument`] for a plan of another machine.
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
-        let loaded = self.loaded(plan)?;
-        self.cpu.run(&loaded.program, self.seed, self.step)?;
+        self.check_loaded(plan)?;
         let loaded = &mut self.plans[plan.index];
+        for &position in &loaded.writes {
+            self.held[position].mirror.forget();
+        }
+        match (&mut self.processor, &mut loaded.program) {
+            (Processor::Cpu(cpu), Program::Cpu(program)) => cpu.run(program, self.seed, self.step)?,
+            (Processor::Cuda(cuda), Program::Cuda(program)) => {
+                // SAFETY: memory never moves but together with all programs that point to it, as said in `compile`.
+                unsafe { cuda.run(program, &loaded.steps, self.seed, self.step)? }
+            }
+            _ => return Err(foreign()),
+        }
         loaded.runs += 1;
         for &position in &loaded.writes {
             self.held[position].written = true;
@@ -229,8 +313,8 @@ impl Machine {
         Ok(())
     }
 
-    /// A plan whose inputs all have values.
-    fn loaded(&self, plan: PlanId) -> Result<&Loaded> {
+    /// An error unless the plan is of this machine and all its inputs have values.
+    fn check_loaded(&self, plan: PlanId) -> Result<()> {
         let Some(loaded) = self.plans.get(plan.index) else {
             return Err(foreign());
         };
@@ -239,7 +323,7 @@ impl Machine {
                 name: self.held[missing].name.clone(),
                 problem: "the plan reads it and it was never given values; write it first",
             }),
-            None => Ok(loaded),
+            None => Ok(()),
         }
     }
 
@@ -250,13 +334,32 @@ impl Machine {
 
     /// Bytes of all persistent buffers.
     pub fn held_bytes(&self) -> usize {
-        self.held.iter().map(|held| held.block.bytes()).sum()
+        self.held.iter().map(|held| held.storage.bytes()).sum()
     }
 
     /// Bytes of scratch memory, each thread's and what they share, which comes on top of the plans' own accounts.
     pub fn scratch_bytes(&self) -> usize {
-        self.cpu.scratch_bytes()
+        match &self.processor {
+            Processor::Cpu(cpu) => cpu.scratch_bytes(),
+            Processor::Cuda(cuda) => cuda.scratch_bytes(),
+        }
     }
+}
+
+/// Where the buffers of a plan lie.
+fn bases(held: &[Held], positions: &HashMap<Var, usize>, arena: &Storage, buffers: &[Buffer]) -> Result<Vec<*mut u8>> {
+    let base = |buffer: &Buffer| match buffer.place {
+        Place::Persistent(var) => Ok(held[position(positions, var)?].storage.pointer()),
+        Place::Arena { offset } => Ok(arena.pointer().wrapping_add(offset)),
+    };
+    buffers.iter().map(base).collect()
+}
+
+fn position(positions: &HashMap<Var, usize>, var: Var) -> Result<usize> {
+    positions.get(&var).copied().ok_or_else(|| Error::Unbound {
+        name: name(var),
+        problem: "no plan loaded on the machine reads or makes it; load the plan first",
+    })
 }
 
 fn foreign() -> Error {

@@ -1,6 +1,6 @@
 //! What a machine can tell of its plans: how long their steps take, what they cost, how often they ran.
 
-use super::{Machine, PlanId, foreign, name};
+use super::{Machine, PlanId, Processor, Program, foreign, name};
 use crate::{Result, StepCost};
 
 impl Machine {
@@ -27,8 +27,19 @@ impl Machine {
     /// As for [`Machine::run`].
     pub fn profile(&mut self, plan: PlanId, runs: usize) -> Result<Vec<f64>> {
         self.run(plan)?;
-        let loaded = self.loaded(plan)?;
-        self.cpu.profile(&loaded.program, self.seed, self.step, runs)
+        let Self { processor, plans, held, seed, step, .. } = self;
+        let loaded = &mut plans[plan.index];
+        for &position in &loaded.writes {
+            held[position].mirror.forget();
+        }
+        match (processor, &mut loaded.program) {
+            (Processor::Cpu(cpu), Program::Cpu(program)) => cpu.profile(program, *seed, *step, runs),
+            (Processor::Cuda(cuda), Program::Cuda(program)) => {
+                // SAFETY: as in `run`.
+                unsafe { cuda.profile(program, &loaded.steps, (*seed, *step), runs) }
+            }
+            _ => Err(foreign()),
+        }
     }
 
     /// What each step of a plan costs, as [`Plan::step_costs`](crate::Plan::step_costs) counts it, in the order of [`Machine::profile`].

@@ -1,5 +1,6 @@
 //! Values of variables: into a machine, out of it, and from one variable to another.
 
+use super::memory::Storage;
 use super::{Held, Machine};
 use crate::{DType, Error, Result, Var};
 
@@ -47,9 +48,21 @@ impl Machine {
                 ),
             });
         }
-        // SAFETY: the block holds `elements` elements of this type, and `&mut self` keeps everyone else out.
-        unsafe { std::slice::from_raw_parts_mut(held.block.pointer().cast::<T>(), values.len()) }
-            .copy_from_slice(values);
+        match (&held.storage, self.processor.device()) {
+            (Storage::Device(memory), Some(device)) => {
+                held.mirror.forget();
+                // SAFETY: the memory holds as many bytes, and elements have no padding.
+                unsafe {
+                    let bytes = std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values));
+                    device.write(memory.address(), bytes)?;
+                }
+            }
+            (storage, _) => {
+                // SAFETY: the block holds `elements` elements of this type, and `&mut self` keeps everyone else out.
+                unsafe { std::slice::from_raw_parts_mut(storage.pointer().cast::<T>(), values.len()) }
+                    .copy_from_slice(values);
+            }
+        }
         held.written = true;
         Ok(())
     }
@@ -103,13 +116,17 @@ impl Machine {
             });
         }
         let size = source.dtype.size();
-        // SAFETY: both ranges lie within their blocks, which are two and nobody else's while `&mut self` lasts.
-        unsafe {
-            let from = source.block.pointer().add(start * size);
-            std::ptr::copy_nonoverlapping(from, target.block.pointer().add(to_start * size), count * size);
+        let from = source.storage.pointer().wrapping_add(start * size);
+        let into = target.storage.pointer().wrapping_add(to_start * size);
+        match self.processor.device() {
+            // SAFETY: both ranges lie within their blocks, which are two and nobody else's while `&mut self` lasts.
+            None => unsafe { std::ptr::copy_nonoverlapping(from, into, count * size) },
+            // SAFETY: as above, on the device.
+            Some(device) => unsafe { device.copy(from as u64, into as u64, count * size)? },
         }
         let target = self.position(to)?;
         self.held[target].written = true;
+        self.held[target].mirror.forget();
         Ok(())
     }
 
@@ -131,8 +148,12 @@ impl Machine {
                 problem: "it has no values yet; run the plan first",
             });
         }
-        // SAFETY: the block holds `elements` initialised elements of this type; runs need `&mut self`.
-        Ok(unsafe { std::slice::from_raw_parts(held.block.pointer().cast::<T>(), held.elements) })
+        let pointer = match (&held.storage, self.processor.device()) {
+            (Storage::Device(memory), Some(device)) => held.mirror.get(device, memory)?.pointer(),
+            (storage, _) => storage.pointer(),
+        };
+        // SAFETY: the block holds `elements` initialised elements of this type; what changes them needs `&mut self`.
+        Ok(unsafe { std::slice::from_raw_parts(pointer.cast::<T>(), held.elements) })
     }
 
     /// The values of a variable of any type as `f64`.

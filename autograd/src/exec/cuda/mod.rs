@@ -6,6 +6,7 @@
 mod convolution;
 mod elementwise;
 mod factor;
+mod failure;
 mod index;
 mod noise;
 mod product;
@@ -14,6 +15,7 @@ use crate::exec::view::Site;
 use crate::plan::step::{Action, Buffer, Step};
 use crate::{DType, Error, Result};
 use cuda_kernels::{Command, Device, Memory, Precision, Real, Sequence};
+pub(crate) use failure::Fallible;
 
 /// Alignment of scratch memory, in bytes.
 const ALIGNMENT: usize = 256;
@@ -30,6 +32,8 @@ pub(crate) struct Lowering {
     pub(crate) noise: u64,
     /// Number of the step.
     pub(crate) step: usize,
+    /// Steps that can fail.
+    fallible: Vec<(usize, Fallible)>,
     scratch: u64,
     scratch_used: usize,
     scratch_bytes: usize,
@@ -42,6 +46,11 @@ impl Lowering {
         self.scratch_used += bytes.next_multiple_of(ALIGNMENT);
         self.scratch_bytes = self.scratch_bytes.max(self.scratch_used);
         address
+    }
+
+    /// Says that kernels of this step may report a failure, and what their places mean.
+    pub(crate) fn may_fail(&mut self, fallible: Fallible) {
+        self.fallible.push((self.step, fallible));
     }
 
     /// What a kernel of this step puts into the status by `atomicMin` when it fails, plus the place where it failed (below 2^40): the least of
@@ -62,6 +71,162 @@ pub(crate) fn real(site: &Site<'_>, dtype: DType) -> Result<Real> {
             expected: "a floating-point type",
             location: site.step.location,
         }),
+    }
+}
+
+/// A card, or its emulation, with what all plans on it share.
+pub(crate) struct Cuda {
+    device: Device,
+    precision: Precision,
+    scratch: Memory,
+    status: Memory,
+    noise: Memory,
+    /// The noise's seed and step as the device has them.
+    coordinates: Option<(u64, u64)>,
+}
+
+/// Commands of one plan.
+pub(crate) struct Program {
+    sequence: Sequence,
+    /// For each step, one past its last command.
+    ends: Vec<usize>,
+    fallible: Vec<(usize, Fallible)>,
+    pub(crate) scratch_bytes: usize,
+}
+
+impl Cuda {
+    /// A device with its shared memory.
+    pub(crate) fn new(device: Device, precision: Precision) -> Result<Self> {
+        let (scratch, status, noise) = (device.allocate(ALIGNMENT)?, device.allocate(8)?, device.allocate(16)?);
+        // SAFETY: eight bytes were allocated.
+        unsafe { device.write(status.address(), &u64::MAX.to_ne_bytes())? };
+        Ok(Self { device, precision, scratch, status, noise, coordinates: None })
+    }
+
+    /// The device.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Bytes of scratch memory.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        self.scratch.bytes()
+    }
+
+    /// Makes the scratch memory that long. All programs must be made anew.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<()> {
+        // The old one goes first: two at a time were never announced.
+        self.scratch = self.device.allocate(0)?;
+        self.scratch = self.device.allocate(bytes)?;
+        Ok(())
+    }
+
+    fn lowered(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<(Lowering, Vec<usize>)> {
+        let mut lowering = Lowering {
+            commands: Vec::with_capacity(steps.len()),
+            precision: self.precision,
+            status: self.status.address(),
+            noise: self.noise.address(),
+            step: 0,
+            fallible: Vec::new(),
+            scratch: self.scratch.address(),
+            scratch_used: 0,
+            scratch_bytes: 0,
+        };
+        let mut ends = Vec::with_capacity(steps.len());
+        for (number, step) in steps.iter().enumerate() {
+            (lowering.step, lowering.scratch_used) = (number, 0);
+            lower(&Site { buffers, bases, step }, &step.action, &mut lowering)?;
+            ends.push(lowering.commands.len());
+        }
+        Ok((lowering, ends))
+    }
+
+    /// Bytes of scratch memory that steps need.
+    pub(crate) fn scratch_needed(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<usize> {
+        Ok(self.lowered(steps, buffers, bases)?.0.scratch_bytes)
+    }
+
+    /// Compiles steps against the device addresses of their buffers.
+    pub(crate) fn compile(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<Program> {
+        let (lowering, ends) = self.lowered(steps, buffers, bases)?;
+        Ok(Program {
+            sequence: self.device.prepare(lowering.commands)?,
+            ends,
+            fallible: lowering.fallible,
+            scratch_bytes: lowering.scratch_bytes,
+        })
+    }
+
+    /// Tells the device where its noise comes from.
+    fn place_noise(&mut self, seed: u64, step: u64) -> Result<()> {
+        if self.coordinates != Some((seed, step)) {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&seed.to_le_bytes());
+            bytes[8..].copy_from_slice(&step.to_le_bytes());
+            // SAFETY: sixteen bytes were allocated.
+            unsafe { self.device.write(self.noise.address(), &bytes)? };
+            self.coordinates = Some((seed, step));
+        }
+        Ok(())
+    }
+
+    /// Runs a program compiled for the scratch memory as it is; returns before it is done, unless steps can fail.
+    ///
+    /// # Safety
+    /// The buffers that the program was compiled for still have their addresses.
+    pub(crate) unsafe fn run(&mut self, program: &mut Program, steps: &[Step], seed: u64, step: u64) -> Result<()> {
+        self.place_noise(seed, step)?;
+        // SAFETY: the caller's promise; every view was checked against its buffer.
+        unsafe { self.device.run(&mut program.sequence)? };
+        self.check(program, steps)
+    }
+
+    /// The least seconds that each step of a program took in so many runs.
+    ///
+    /// # Safety
+    /// As for [`Cuda::run`].
+    pub(crate) unsafe fn profile(
+        &mut self,
+        program: &mut Program,
+        steps: &[Step],
+        (seed, step): (u64, u64),
+        runs: usize,
+    ) -> Result<Vec<f64>> {
+        self.place_noise(seed, step)?;
+        let mut least = vec![f64::INFINITY; program.ends.len()];
+        for _ in 0..runs {
+            // SAFETY: the caller's promise.
+            let seconds = unsafe { self.device.profile(&mut program.sequence)? };
+            let mut first = 0;
+            for (least, &end) in least.iter_mut().zip(&program.ends) {
+                *least = least.min(seconds[first..end].iter().sum());
+                first = end;
+            }
+            self.check(program, steps)?;
+        }
+        Ok(least)
+    }
+
+    /// An error if a step reported one.
+    fn check(&mut self, program: &Program, steps: &[Step]) -> Result<()> {
+        if program.fallible.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = [0; 8];
+        // SAFETY: eight bytes were allocated.
+        unsafe { self.device.read(self.status.address(), &mut bytes)? };
+        let status = u64::from_ne_bytes(bytes);
+        if status == u64::MAX {
+            return Ok(());
+        }
+        // SAFETY: as above.
+        unsafe { self.device.write(self.status.address(), &u64::MAX.to_ne_bytes())? };
+        let (number, place) = ((status >> 40) as usize, status & ((1 << 40) - 1));
+        match program.fallible.iter().find(|(step, _)| *step == number) {
+            Some((_, fallible)) => Err(fallible.error(&steps[number], place, &self.device)?),
+            None => Err(Error::Argument { name: "plan", problem: format!("step {number} reported a failure") }),
+        }
     }
 }
 
