@@ -166,12 +166,23 @@ impl Case {
     }
 }
 
+/// A machine on the device that the variable `LIVI_TEST_DEVICE` names, else on one thread of the processor.
+///
+/// # Errors
+/// Those of the device.
+pub fn machine() -> autograd::Result<Machine> {
+    match std::env::var("LIVI_TEST_DEVICE") {
+        Ok(device) => Machine::on(device.parse()?),
+        Err(_) => Machine::cpu(1),
+    }
+}
+
 /// Runs a recorded program: inputs with their values, outputs read back.
 ///
 /// # Panics
 /// If planning or running fails.
 pub fn run(tape: &Tape, inputs: &[(Var, &[f64])], outputs: &[Var]) -> Vec<Vec<f64>> {
-    let mut machine = Machine::cpu(1).expect("a machine");
+    let mut machine = machine().expect("a machine");
     let plan = Plan::new(tape, &Request::outputs(outputs)).expect("a plan");
     let needed: Vec<Var> = plan.inputs().to_vec();
     let plan = machine.load(plan).expect("a loaded plan");
@@ -203,7 +214,7 @@ pub fn smallest_directions(case: &Case, dtype: DType, sigma: f64) -> livi::Resul
     let specification = sampler.parameters();
     let parameters: Vec<Var> = specification.iter().map(|p| tape.named_input(&p.name, &p.shape, dtype)).collect();
     let programs = JacobianPrograms::record(&mut tape, &*sampler, &parameters, dtype, 8)?;
-    let mut machine = Machine::cpu(1)?;
+    let mut machine = machine()?;
     let jacobian = programs.load(&mut machine)?;
     for (&parameter, specification) in parameters.iter().zip(&specification) {
         match machine.write_f64(parameter, &case.values(&format!("param.{}", specification.name))) {

@@ -1,6 +1,7 @@
 //! Plans for leaves of any shape: a plan or an error, never a panic.
 
-use autograd::{DType, Machine, Plan, Request, Tape};
+use super::harness::machine_with;
+use autograd::{DType, Plan, Request, Tape};
 
 #[test]
 fn leaves_without_elements_or_beyond_memory_are_planned_or_rejected_without_panic() {
@@ -15,7 +16,7 @@ fn leaves_without_elements_or_beyond_memory_are_planned_or_rejected_without_pani
             if let Ok(plan) = Plan::new(&tape, &Request::outputs(&[leaf])) {
                 // Loading may fail for want of memory; it may not panic.
                 if plan.peak_bytes() < 1 << 20 {
-                    let mut machine = Machine::cpu(1).unwrap();
+                    let mut machine = machine_with(1);
                     machine.load(plan).and_then(|plan| machine.run(plan)).ok();
                 }
             }

@@ -4,6 +4,13 @@ use crate::reference::check::assert_close;
 use crate::reference::{Bindings, Value, evaluate_reals};
 use autograd::{DType, Machine, Options, Plan, PlanId, Request, Tape, Var};
 
+/// A machine on the device that the variable `LIVI_TEST_DEVICE` names, else on the processor with so many threads.
+pub fn machine_with(threads: usize) -> Machine {
+    match std::env::var("LIVI_TEST_DEVICE") {
+        Ok(device) => Machine::on(device.parse().unwrap()).unwrap(),
+        Err(_) => Machine::cpu(threads).unwrap(),
+    }
+}
 /// A paranoid plan's options.
 pub const PARANOID: Options = Options { memory_limit: None, paranoid: true };
 
@@ -26,7 +33,7 @@ pub fn load(machine: &mut Machine, tape: &Tape, request: &Request) -> (PlanId, V
 
 /// Values of the outputs on a machine with some threads.
 pub fn run(tape: &Tape, outputs: &[Var], bindings: &Bindings, options: Options, threads: usize) -> Vec<Vec<f64>> {
-    let mut machine = Machine::cpu(threads).unwrap();
+    let mut machine = machine_with(threads);
     machine.spread_from(0.0);
     let (plan, inputs) = load(&mut machine, tape, &Request { outputs, options, ..Request::default() });
     write(&mut machine, &inputs, bindings);

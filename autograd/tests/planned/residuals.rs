@@ -1,10 +1,10 @@
 //! Plans cut at values that an earlier plan left behind.
 
 use super::generator::Program;
-use super::harness::{PARANOID, load, write};
+use super::harness::{PARANOID, load, machine_with, write};
 use crate::reference::check::assert_close;
 use crate::reference::{Bindings, Value, evaluate_reals};
-use autograd::{DType, Machine, Options, Request, Tape, Var};
+use autograd::{DType, Options, Request, Tape, Var};
 
 #[test]
 fn a_plan_cut_at_residuals_agrees_with_the_whole_for_random_programs() {
@@ -14,7 +14,7 @@ fn a_plan_cut_at_residuals_agrees_with_the_whole_for_random_programs() {
         let cuts: Vec<Var> = program.some(5).into_iter().filter(|v| !outputs.contains(v)).collect();
         let expected = evaluate_reals(&program.tape, &outputs, &program.bindings);
         for options in [Options::default(), PARANOID] {
-            let mut machine = Machine::cpu(1).unwrap();
+            let mut machine = machine_with(1);
             let (first, inputs) =
                 load(&mut machine, &program.tape, &Request { outputs: &cuts, options, ..Request::default() });
             let request = Request { outputs: &outputs, given: &cuts, options, ..Request::default() };
@@ -66,7 +66,7 @@ fn layer() -> Layer {
 #[test]
 fn products_with_a_jacobian_and_its_transpose_run_from_residuals() {
     let layer = layer();
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1);
     let (forward, inputs) = load(&mut machine, &layer.tape, &Request::outputs(&[layer.y]));
     write(&mut machine, &inputs, &layer.bindings);
     machine.run(forward).unwrap();
@@ -86,7 +86,7 @@ fn products_with_a_jacobian_and_its_transpose_run_from_residuals() {
 fn what_is_given_is_believed() {
     // The residual is overwritten from outside: what follows uses the new value.
     let layer = layer();
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1);
     let request = Request { outputs: &[layer.pushed], given: &[layer.y], ..Request::default() };
     let (plan, reads) = load(&mut machine, &layer.tape, &request);
     let mut bindings = layer.bindings.clone();
@@ -101,7 +101,7 @@ fn what_is_given_is_believed() {
 fn an_output_that_is_given_and_an_output_that_is_an_input_keep_their_values() {
     let layer = layer();
     for options in [Options::default(), PARANOID] {
-        let mut machine = Machine::cpu(1).unwrap();
+        let mut machine = machine_with(1);
         let outputs = [layer.y, layer.w, layer.pushed];
         let request = Request { outputs: &outputs, given: &[layer.y], options, ..Request::default() };
         let (plan, reads) = load(&mut machine, &layer.tape, &request);

@@ -1,10 +1,10 @@
 //! Inputs that a run updates in place, and noise.
 
 use super::generator::Program;
-use super::harness::{PARANOID, bits, load, write};
+use super::harness::{PARANOID, bits, load, machine_with, write};
 use crate::reference::check::assert_close;
 use crate::reference::{Bindings, Value, evaluate_reals};
-use autograd::{DType, Distribution, Machine, Options, Request, Tape, Var};
+use autograd::{DType, Distribution, Options, Request, Tape, Var};
 
 fn input(tape: &mut Tape, bindings: &mut Bindings, shape: &[usize], values: &[f64]) -> Var {
     let x = tape.input(shape, DType::F64);
@@ -15,7 +15,7 @@ fn input(tape: &mut Tape, bindings: &mut Bindings, shape: &[usize], values: &[f6
 /// Runs an updating plan some times and compares inputs and outputs with the interpreter after every run.
 fn check(name: &str, tape: &Tape, outputs: &[Var], updates: &[(Var, Var)], bindings: &Bindings, runs: usize) {
     for options in [Options::default(), PARANOID] {
-        let mut machine = Machine::cpu(1).unwrap();
+        let mut machine = machine_with(1);
         let (plan, inputs) = load(&mut machine, tape, &Request { outputs, updates, options, ..Request::default() });
         write(&mut machine, &inputs, bindings);
         let mut bindings = bindings.clone();
@@ -138,7 +138,7 @@ fn noise_is_the_same_in_all_plans_of_a_step_and_new_in_the_next() {
         };
         let mut draws = Vec::new();
         for (threads, options) in [(1, Options::default()), (2, Options::default()), (1, PARANOID)] {
-            let mut machine = Machine::cpu(threads).unwrap();
+            let mut machine = machine_with(threads);
             machine.spread_from(0.0);
             let (raw, _) =
                 load(&mut machine, &tape, &Request { outputs: &[noise, other], options, ..Request::default() });

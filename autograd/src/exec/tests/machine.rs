@@ -28,7 +28,7 @@ fn arena(offset: usize, elements: usize) -> Buffer {
 fn a_run_without_its_inputs_is_an_error() {
     let mut tape = Tape::new();
     let (x, y) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let buffers = vec![persistent(x, 3), persistent(y, 3)];
     let plan = machine.load_steps(vec![step(copy(0, 1, 3, DType::F64))], buffers, &[x]).unwrap();
     assert!(matches!(machine.run(plan), Err(Error::Unbound { .. })));
@@ -42,7 +42,7 @@ fn a_run_without_its_inputs_is_an_error() {
 fn values_of_the_wrong_length_or_type_are_refused() {
     let mut tape = Tape::new();
     let (x, unknown) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     machine.load_steps(Vec::new(), vec![persistent(x, 3)], &[x]).unwrap();
     assert!(matches!(machine.write(x, &[1.0_f64]), Err(Error::Buffer { .. })));
     assert!(matches!(machine.write(x, &[1.0_f32; 3]), Err(Error::Buffer { .. })));
@@ -58,7 +58,7 @@ fn errors_call_variables_by_their_names() {
     let mut tape = Tape::new();
     let rate = tape.named_input("optimiser.rate", &[2], DType::F64);
     let y = tape.exp(rate).unwrap();
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let plan = machine.load(Plan::new(&tape, &Request::outputs(&[y])).unwrap()).unwrap();
     let errors = [
         machine.run(plan).unwrap_err(),
@@ -76,7 +76,7 @@ fn errors_call_variables_by_their_names() {
 fn plans_loaded_before_the_arena_grows_still_run() {
     let mut tape = Tape::new();
     let (x, y) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let through = |offset| {
         let steps = vec![step(copy(0, 1, 3, DType::F64)), step(copy(1, 2, 3, DType::F64))];
         (steps, vec![persistent(x, 3), arena(offset, 3), persistent(y, 3)])
@@ -98,7 +98,7 @@ fn plans_loaded_before_the_arena_grows_still_run() {
 fn plans_share_persistent_buffers() {
     let mut tape = Tape::new();
     let vars: Vec<Var> = (0..3).map(|_| tape.input(&[3], DType::F64)).collect();
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let mut hop = |from: usize| {
         let buffers = vec![persistent(vars[from], 3), persistent(vars[from + 1], 3)];
         machine.load_steps(vec![step(copy(0, 1, 3, DType::F64))], buffers, &[vars[from]]).unwrap()
@@ -114,7 +114,7 @@ fn plans_share_persistent_buffers() {
 /// A machine that holds one variable.
 fn holding(shape: &[usize], dtype: DType) -> (Machine, Var) {
     let var = Tape::new().input(shape, dtype);
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let elements = shape.iter().product();
     machine.load_steps(Vec::new(), vec![Buffer { dtype, elements, place: Place::Persistent(var) }], &[var]).unwrap();
     (machine, var)
@@ -171,7 +171,7 @@ fn runs_are_counted_for_each_plan_and_timed_ones_are_not() {
     let mut tape = Tape::new();
     let x = tape.input(&[3], DType::F64);
     let (y, z) = (tape.exp(x).unwrap(), tape.sin(x).unwrap());
-    let mut machine = Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let plans = [y, z].map(|var| machine.load(Plan::new(&tape, &Request::outputs(&[var])).unwrap()).unwrap());
     assert!(machine.run(plans[0]).is_err());
     machine.write(x, &[1.0, 2.0, 3.0]).unwrap();
@@ -180,7 +180,7 @@ fn runs_are_counted_for_each_plan_and_timed_ones_are_not() {
     }
     machine.profile(plans[1], 5).unwrap();
     assert_eq!(plans.map(|plan| machine.runs(plan).unwrap()), [3, 1]);
-    let elsewhere = Machine::cpu(1).unwrap();
+    let elsewhere = machine_with(1).unwrap();
     assert!(matches!(elsewhere.runs(plans[0]), Err(Error::Argument { .. })));
     assert!(matches!(elsewhere.step_costs(plans[0]), Err(Error::Argument { .. })));
 }

@@ -136,7 +136,7 @@ fn uniform_single_numbers_are_the_words_of_philox() {
 
 #[test]
 fn seed_step_and_stream_each_change_the_numbers() {
-    let mut machine = crate::Machine::cpu(1).unwrap();
+    let mut machine = machine_with(1).unwrap();
     let mut tape = Tape::new();
     let var = tape.input(&[16], DType::F64);
     let buffer =

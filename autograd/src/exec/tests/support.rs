@@ -5,6 +5,14 @@ use crate::plan::step::{Action, Buffer, BufferId, Place, Step, View};
 use crate::{DType, Result, Tape, Var};
 use std::panic::Location;
 
+/// A machine on the device that the variable `LIVI_TEST_DEVICE` names, else on the processor with so many threads.
+pub(super) fn machine_with(threads: usize) -> Result<Machine> {
+    match std::env::var("LIVI_TEST_DEVICE") {
+        Ok(device) => Machine::on(device.parse()?),
+        Err(_) => Machine::cpu(threads),
+    }
+}
+
 /// A hand-made plan whose buffers are all persistent.
 pub(super) struct Bench {
     tape: Tape,
@@ -45,7 +53,7 @@ impl Bench {
 
     /// A machine that ran the steps, spread over its threads from so much work on.
     fn spread(&self, threads: usize, from: f64) -> Result<Machine> {
-        let mut machine = Machine::cpu(threads)?;
+        let mut machine = machine_with(threads)?;
         machine.spread_from(from);
         let inputs: Vec<Var> = self.inputs.iter().map(|(var, _)| *var).collect();
         let plan = machine.load_steps(self.steps.clone(), self.buffers.clone(), &inputs)?;
