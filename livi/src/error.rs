@@ -90,14 +90,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// Exit code of the command line: 2 when the user's input is at fault (sizes that do not fit the memory allowed included), 130 after an
-    /// interruption, 1 otherwise.
+    /// Exit code of the command line: 2 when the user's input is at fault (sizes that do not fit the memory allowed and devices that are not there
+    /// included), 130 after an interruption, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::File { .. } | Self::Config { .. } | Self::Argument { .. } => 2,
             Self::Autograd(autograd::Error::Memory { .. }) => 2,
+            Self::Autograd(autograd::Error::Device(error)) if is_absence(error) => 2,
             Self::Interrupted { .. } => 130,
             Self::NotFinite { .. } | Self::Numerical { .. } | Self::Autograd(_) | Self::Download { .. } => 1,
         }
     }
+}
+
+/// Whether what was asked for is not there, rather than that it failed.
+fn is_absence(error: &cuda_kernels::Error) -> bool {
+    use cuda_kernels::Error::{NoDevice, NoDriver, NoLibrary, NotBuilt, OutOfMemory};
+    matches!(error, NotBuilt | NoDriver | NoDevice | NoLibrary { .. } | OutOfMemory { .. })
 }

@@ -3,12 +3,17 @@
 //! Batch normalisation needs statistics of each channel, and these belong to a weight vector: for each one they are taken anew on the reference
 //! rows, a fixed part of the training rows that the run keeps, so that a prediction depends on nothing but its own row and the weights.
 
+use crate::device::is_card;
 use crate::network::Network;
 use crate::{Error, Result};
-use autograd::{DType, Machine, Plan, PlanId, Request, Tape, Var};
+use autograd::{DType, Device, Machine, Plan, PlanId, Request, Tape, Var};
 
-/// Elements of a network's widest activation in one chunk, so that memory stays small whatever the data.
+/// Elements of a network's widest activation in one chunk on a processor, so that memory stays small whatever the data.
 const CHUNK_ELEMENTS: usize = 1 << 20;
+/// The same on a card, which has nothing to do while chunks come and go.
+const CARD_CHUNK_ELEMENTS: usize = 1 << 24;
+/// Rows in a chunk at most.
+const MOST_ROWS: usize = 1024;
 
 /// A network with what its outputs need besides weights and rows.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +22,8 @@ pub struct Forward<'a> {
     pub network: &'a Network,
     /// Number format.
     pub dtype: DType,
+    /// Where it is computed.
+    pub device: Device,
     /// Standardised rows for the statistics of batch normalisation, reference rows x inputs; not read by other networks.
     pub reference: &'a [f64],
 }
@@ -32,7 +39,8 @@ struct Program {
 }
 
 impl Program {
-    fn outputs(forward: &Forward<'_>, samples: usize, rows: usize) -> Result<Self> {
+    /// The outputs for a chunk, with `held` rows on the machine to take chunks of: the second value is where these lie.
+    fn outputs(forward: &Forward<'_>, samples: usize, rows: usize, held: usize) -> Result<(Self, Var)> {
         let (network, dtype) = (forward.network, forward.dtype);
         let mut tape = Tape::new();
         let theta = tape.named_input("theta", &[samples, network.layout().len()], dtype);
@@ -40,7 +48,11 @@ impl Program {
         let count = network.statistics();
         let statistics = (count > 0).then(|| tape.named_input("statistics", &[samples, count], dtype));
         let output = network.record_with(&mut tape, theta, x, statistics)?.values;
-        Self::load(&tape, theta, x, statistics, output)
+        let all = tape.named_input("rows", &[held, network.inputs()], dtype);
+        let mut program = Self::load(forward.device, &tape, theta, x, statistics, output)?;
+        // A plan that computes nothing, so that the machine holds the rows.
+        program.machine.load(Plan::new(&tape, &Request::outputs(&[all]))?)?;
+        Ok((program, all))
     }
 
     /// The statistics of the reference rows, (samples, statistics); `None` for a network without batch normalisation.
@@ -59,13 +71,13 @@ impl Program {
         let x = tape.named_input("x", &[rows, network.inputs()], dtype);
         let recorded = network.record_with(&mut tape, theta, x, None)?;
         let output = recorded.statistics.unwrap_or(recorded.values);
-        let mut program = Self::load(&tape, theta, x, None, output)?;
+        let mut program = Self::load(forward.device, &tape, theta, x, None, output)?;
         program.machine.write_f64(x, forward.reference)?;
         Ok(Some(program))
     }
 
-    fn load(tape: &Tape, theta: Var, x: Var, statistics: Option<Var>, output: Var) -> Result<Self> {
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+    fn load(device: Device, tape: &Tape, theta: Var, x: Var, statistics: Option<Var>, output: Var) -> Result<Self> {
+        let mut machine = Machine::on(device)?;
         let plan = machine.load(Plan::new(tape, &Request::outputs(&[output]))?)?;
         Ok(Self { machine, plan, theta, x, statistics, output })
     }
@@ -76,35 +88,54 @@ impl Program {
     }
 }
 
-impl Forward<'_> {
-    /// Outputs (samples x rows x outputs) of weight vectors (samples x m) for standardised inputs (rows x inputs).
+/// The programs for chunks of one size.
+struct Loaded {
+    /// Weight samples and rows of a chunk.
+    samples: usize,
+    rows: usize,
+    /// Rows on the machine, a multiple of those of a chunk.
+    held: usize,
+    outputs: Program,
+    all: Var,
+    normalisation: Option<Program>,
+}
+
+/// A network that is evaluated again and again: its programs are made once for all calls that work in chunks of the same size.
+pub struct Evaluator<'a> {
+    forward: Forward<'a>,
+    loaded: Option<Loaded>,
+}
+
+impl Evaluator<'_> {
+    /// As [`Forward::run`].
     ///
     /// # Errors
-    /// Missing reference rows for a network with batch normalisation; those of planning and running.
-    pub fn run(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
-        let network = self.network;
-        let (m, inputs, columns) = (network.layout().len(), network.inputs(), network.outputs());
-        let per_row = (CHUNK_ELEMENTS / network.widest()).max(1);
-        let row_chunk = rows.min(per_row.min(1024)).max(1);
-        let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
+    /// As there.
+    pub fn run(&mut self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
+        let forward = self.forward;
+        let (m, inputs, columns) =
+            (forward.network.layout().len(), forward.network.inputs(), forward.network.outputs());
         let mut outputs = vec![0.0; samples * rows * columns];
-        let mut forward = Program::outputs(self, sample_chunk, row_chunk)?;
-        let mut normalisation = Program::statistics(self, sample_chunk)?;
+        let Loaded { samples: sample_chunk, rows: row_chunk, held, outputs: program, all, normalisation } =
+            self.loaded_for(samples, rows)?;
+        let (sample_chunk, row_chunk) = (*sample_chunk, *row_chunk);
+        let mut padded = x[..rows * inputs].to_vec();
+        padded.resize(*held * inputs, 0.0);
+        program.machine.write_f64(*all, &padded)?;
+        drop(padded);
         for sample in (0..samples).step_by(sample_chunk) {
             let drawn = sample_chunk.min(samples - sample);
             let weights = chunk(&theta[sample * m..(sample + drawn) * m], m, sample_chunk);
-            forward.machine.write_f64(forward.theta, &weights)?;
-            if let (Some(normalisation), Some(var)) = (&mut normalisation, forward.statistics) {
+            program.machine.write_f64(program.theta, &weights)?;
+            if let (Some(normalisation), Some(var)) = (&mut *normalisation, program.statistics) {
                 normalisation.machine.write_f64(normalisation.theta, &weights)?;
                 let statistics = normalisation.run()?;
-                forward.machine.write_f64(var, &statistics)?;
+                program.machine.write_f64(var, &statistics)?;
             }
             for first in (0..rows).step_by(row_chunk) {
                 let count = row_chunk.min(rows - first);
-                let mut part = x[first * inputs..(first + count) * inputs].to_vec();
-                part.resize(row_chunk * inputs, 0.0);
-                forward.machine.write_f64(forward.x, &part)?;
-                let values = forward.run()?;
+                program.machine.copy(*all, first * inputs, program.x, 0, row_chunk * inputs)?;
+                let values = program.run()?;
                 for s in 0..drawn {
                     let from = s * row_chunk * columns;
                     let to = ((sample + s) * rows + first) * columns;
@@ -113,6 +144,46 @@ impl Forward<'_> {
             }
         }
         Ok(outputs)
+    }
+
+    /// Programs in chunks for so many weight vectors and rows.
+    fn loaded_for(&mut self, samples: usize, rows: usize) -> Result<&mut Loaded> {
+        let forward = self.forward;
+        let per_row = (forward.chunk_elements() / forward.network.widest()).max(1);
+        let row_chunk = rows.min(per_row.min(MOST_ROWS)).max(1);
+        let sample_chunk = samples.min((per_row / row_chunk).max(1)).max(1);
+        let needed = rows.max(1).next_multiple_of(row_chunk);
+        let fits =
+            |loaded: &Loaded| (loaded.samples, loaded.rows) == (sample_chunk, row_chunk) && loaded.held >= needed;
+        let fitting = self.loaded.take().filter(fits);
+        Ok(self.loaded.insert(match fitting {
+            Some(loaded) => loaded,
+            None => {
+                let (outputs, all) = Program::outputs(&forward, sample_chunk, row_chunk, needed)?;
+                let normalisation = Program::statistics(&forward, sample_chunk)?;
+                Loaded { samples: sample_chunk, rows: row_chunk, held: needed, outputs, all, normalisation }
+            }
+        }))
+    }
+}
+
+impl<'a> Forward<'a> {
+    /// The same for many calls.
+    pub fn evaluator(self) -> Evaluator<'a> {
+        Evaluator { forward: self, loaded: None }
+    }
+
+    /// Outputs (samples x rows x outputs) of weight vectors (samples x m) for standardised inputs (rows x inputs).
+    ///
+    /// # Errors
+    /// Missing reference rows for a network with batch normalisation; those of planning and running.
+    pub fn run(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
+        self.evaluator().run(theta, samples, x, rows)
+    }
+
+    /// Elements of the widest activation in a chunk.
+    fn chunk_elements(&self) -> usize {
+        if is_card(self.device) { CARD_CHUNK_ELEMENTS } else { CHUNK_ELEMENTS }
     }
 
     /// Statistics (samples x [`Network::statistics`]) of batch normalisation for weight vectors (samples x m), with which [`Forward::run`] computes
@@ -124,7 +195,7 @@ impl Forward<'_> {
     pub fn statistics(&self, theta: &[f64], samples: usize) -> Result<Vec<f64>> {
         let (m, count) = (self.network.layout().len(), self.network.statistics());
         let rows = (self.reference.len() / self.network.inputs()).max(1);
-        let sample_chunk = samples.min(CHUNK_ELEMENTS / (self.network.widest() * rows)).max(1);
+        let sample_chunk = samples.min(self.chunk_elements() / (self.network.widest() * rows)).max(1);
         let Some(mut program) = Program::statistics(self, sample_chunk)? else { return Ok(Vec::new()) };
         let mut statistics = Vec::with_capacity(samples * count);
         for part in theta.chunks(sample_chunk * m) {
@@ -147,6 +218,7 @@ fn chunk(weights: &[f64], m: usize, count: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::processor;
     use crate::network::Layer;
 
     fn numbers(count: usize, seed: usize) -> Vec<f64> {
@@ -162,7 +234,7 @@ mod tests {
     fn a_prediction_does_not_depend_on_the_rows_beside_it() {
         let network = normalising();
         let (theta, reference, x) = (numbers(5 * network.layout().len(), 1), numbers(3 * 20, 2), numbers(3 * 1500, 3));
-        let forward = Forward { network: &network, dtype: DType::F64, reference: &reference };
+        let forward = Forward { network: &network, dtype: DType::F64, device: processor(), reference: &reference };
         let all = forward.run(&theta, 5, &x, 1500).unwrap();
         let last = forward.run(&theta, 5, &x[3 * 1499..], 1).unwrap();
         for s in 0..5 {
@@ -178,7 +250,7 @@ mod tests {
         let network = normalising();
         let m = network.layout().len();
         let (theta, reference) = (numbers(2 * m, 4), numbers(3 * 11, 5));
-        let forward = Forward { network: &network, dtype: DType::F64, reference: &reference };
+        let forward = Forward { network: &network, dtype: DType::F64, device: processor(), reference: &reference };
         // On the reference rows themselves the hidden units have mean 0 and variance v / (v + 1e-5), so outputs have the bias as their mean.
         let found = forward.run(&theta, 2, &reference, 11).unwrap();
         for s in 0..2 {
@@ -197,7 +269,7 @@ mod tests {
         // More vectors than one chunk has room for.
         let samples = 2 * CHUNK_ELEMENTS / (network.widest() * 10_000) + 3;
         let (theta, reference) = (numbers(samples * m, 4), numbers(3 * 10_000, 5));
-        let forward = Forward { network: &network, dtype: DType::F64, reference: &reference };
+        let forward = Forward { network: &network, dtype: DType::F64, device: processor(), reference: &reference };
         let found = forward.statistics(&theta, samples).unwrap();
         assert_eq!(found.len(), samples * 8);
         for s in [0, samples - 1] {
@@ -222,7 +294,7 @@ mod tests {
     #[test]
     fn without_reference_rows_batch_normalisation_is_refused() {
         let network = normalising();
-        let forward = Forward { network: &network, dtype: DType::F64, reference: &[] };
+        let forward = Forward { network: &network, dtype: DType::F64, device: processor(), reference: &[] };
         let error = forward.run(&numbers(network.layout().len(), 1), 1, &[0.0; 3], 1).unwrap_err();
         assert!(error.to_string().contains("reference rows"), "{error}");
     }

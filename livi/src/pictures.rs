@@ -13,7 +13,7 @@ use crate::posterior::Predictions;
 use crate::run_folder::RunFolder;
 use crate::sampler::Sampler;
 use crate::train::{Saved, dtype_of};
-use crate::verify::verify;
+use crate::verify::verify_within;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -144,7 +144,10 @@ fn spectrum(folder: &RunFolder, saved: &Saved, sampler: &dyn Sampler) -> Result<
     let latents = standard_normal_latents(sampler, LATENTS, config.seed);
     let (settings, dtype) = (Settings { directions: false, ..Settings::default() }, dtype_of(config.dtype));
     let methods = [Method::Exact, Method::Smallest, Method::Largest];
-    let found = verify(sampler, &parameters, &latents, model.sigma, &methods, &settings, dtype, config.seed)?;
+    let (sigma, seed, device) = (model.sigma, config.seed, saved.posterior.device);
+    let say = &mut |_: &str| ();
+    let found =
+        verify_within(sampler, &parameters, &latents, sigma, &methods, &settings, dtype, seed, device, None, say)?;
     let total = found.constants.total();
     let levels = found
         .methods

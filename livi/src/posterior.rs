@@ -4,12 +4,12 @@ use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
 use crate::draw::Draw;
-use crate::forward::Forward;
+use crate::forward::{Evaluator, Forward};
 use crate::metrics::PredictiveMixture;
 use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
 use crate::train::{Encoded, dtype_of};
-use autograd::{Machine, Plan, Request, Tape};
+use autograd::{Device, Machine, Plan, Request, Tape};
 
 /// Weight samples drawn at once.
 const DRAW: usize = 16;
@@ -26,6 +26,8 @@ pub struct Posterior {
     pub standardiser: Standardiser,
     /// Number format of the computation.
     pub dtype: Dtype,
+    /// Where it draws and predicts.
+    pub device: Device,
     /// Standardised training rows on which batch normalisation takes its statistics ([`crate::forward`]), rows x inputs; empty for networks
     /// without.
     pub reference: Vec<f64>,
@@ -57,7 +59,7 @@ impl Posterior {
         let mut tape = Tape::new();
         let weights = tape.named_input("weights", &[self.model.parameter_count()], dtype);
         let theta = Draw::record(&mut tape, &self.model, weights, DRAW)?.theta;
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let mut machine = Machine::on(self.device)?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
         let (m, count) = (self.model.network.layout().len(), self.components.len());
         let mut drawn = vec![0.0; samples * m];
@@ -79,21 +81,12 @@ impl Posterior {
     /// # Errors
     /// A column count that is not the network's; those of planning and running.
     pub fn predict_with(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Predictions> {
-        let x = self.standardiser.apply_x(x)?;
-        let mut outputs = self.forward(theta, samples, &x, rows)?;
-        let columns = self.columns();
-        let noise_std = if self.model.likelihood == LikelihoodKind::Gaussian {
-            for row in outputs.chunks_mut(columns) {
-                for ((value, mean), std) in row.iter_mut().zip(&self.standardiser.y_mean).zip(&self.standardiser.y_std)
-                {
-                    *value = *value * std + mean;
-                }
-            }
-            self.target_noise_std()
-        } else {
-            vec![1.0; columns]
-        };
-        Ok(Predictions { outputs, samples, rows, columns, noise_std })
+        self.predictor().predict(theta, samples, x, rows)
+    }
+
+    /// What predicts for one set of rows after another.
+    pub fn predictor(&self) -> Predictor<'_> {
+        Predictor { posterior: self, evaluator: self.network().evaluator() }
     }
 
     /// Mean log-likelihood, in nats a row and in the units of the standardised targets, of rows under the mixture of the given weight
@@ -102,7 +95,7 @@ impl Posterior {
     /// # Errors
     /// Those of planning and running; outputs that are not finite.
     pub fn log_likelihood(&self, theta: &[f64], samples: usize, data: &Encoded) -> Result<f64> {
-        let outputs = self.forward(theta, samples, &data.x, data.rows)?;
+        let outputs = self.network().run(theta, samples, &data.x, data.rows)?;
         let (rows, columns) = (data.rows, self.columns());
         if self.model.likelihood == LikelihoodKind::Gaussian {
             let mixture = PredictiveMixture::new(outputs, samples, rows, vec![self.noise_std; columns])?;
@@ -124,11 +117,6 @@ impl Posterior {
         self.model.network.outputs()
     }
 
-    /// Network outputs (samples x rows x columns) for standardised inputs.
-    fn forward(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
-        self.network().run(theta, samples, x, rows)
-    }
-
     /// Statistics of batch normalisation with which given weight vectors (samples x m) predict: see [`Forward::statistics`].
     ///
     /// # Errors
@@ -138,7 +126,8 @@ impl Posterior {
     }
 
     fn network(&self) -> Forward<'_> {
-        Forward { network: &self.model.network, dtype: dtype_of(self.dtype), reference: &self.reference }
+        let (network, dtype) = (&self.model.network, dtype_of(self.dtype));
+        Forward { network, dtype, device: self.device, reference: &self.reference }
     }
 
     /// Draws weights and predicts with them: see [`Posterior::draw`] and [`Posterior::predict_with`].
@@ -148,6 +137,37 @@ impl Posterior {
     pub fn predict(&self, x: &[f64], rows: usize, samples: usize, seed: u64) -> Result<Predictions> {
         let theta = self.draw(samples, seed)?;
         self.predict_with(&theta, samples, x, rows)
+    }
+}
+
+/// A posterior whose network is loaded, for predictions in parts.
+pub struct Predictor<'a> {
+    posterior: &'a Posterior,
+    evaluator: Evaluator<'a>,
+}
+
+impl Predictor<'_> {
+    /// As [`Posterior::predict_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn predict(&mut self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Predictions> {
+        let posterior = self.posterior;
+        let standardiser = &posterior.standardiser;
+        let x = standardiser.apply_x(x)?;
+        let mut outputs = self.evaluator.run(theta, samples, &x, rows)?;
+        let columns = posterior.columns();
+        let noise_std = if posterior.model.likelihood == LikelihoodKind::Gaussian {
+            for row in outputs.chunks_mut(columns) {
+                for ((value, mean), std) in row.iter_mut().zip(&standardiser.y_mean).zip(&standardiser.y_std) {
+                    *value = *value * std + mean;
+                }
+            }
+            posterior.target_noise_std()
+        } else {
+            vec![1.0; columns]
+        };
+        Ok(Predictions { outputs, samples, rows, columns, noise_std })
     }
 }
 

@@ -25,10 +25,11 @@ pub fn predict_in_parts(
 ) -> Result<()> {
     let (inputs, columns) = (posterior.model.network.inputs(), posterior.model.network.outputs());
     let part = (MOST_OUTPUTS / (samples * columns).max(1)).max(1);
+    let mut predictor = posterior.predictor();
     for first in (0..rows).step_by(part) {
         let range = first..rows.min(first + part);
         let x = &x[range.start * inputs..range.end * inputs];
-        take(range.clone(), posterior.predict_with(theta, samples, x, range.len())?)?;
+        take(range.clone(), predictor.predict(theta, samples, x, range.len())?)?;
     }
     Ok(())
 }

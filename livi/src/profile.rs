@@ -6,12 +6,13 @@
 use crate::Result;
 use crate::config::Dtype;
 use crate::train::{Trainer, dtype_of};
-use autograd::{DType, Machine, Plan, PlanId, Request, StepCost, Tape};
+use autograd::{DType, Device, Machine, Plan, PlanId, Request, StepCost, Tape};
 use serde::Serialize;
 use std::time::Instant;
 
-/// Side of the product whose rate stands for what the machine can do.
+/// Side of the product whose rate stands for what the machine can do, and that for a card, which a small one does not fill.
 const SIDE: usize = 1024;
+const CARD_SIDE: usize = 4096;
 /// Timed runs of that product.
 const PRODUCT_RUNS: usize = 10;
 /// Timed training steps, and timed runs of a plan: at least and at most, with so many seconds for them.
@@ -28,7 +29,7 @@ pub struct TrainingProfile {
     pub steps: u64,
     /// The plans that training steps run.
     pub plans: Vec<PlanProfile>,
-    /// Floating-point operations a second of one product of large matrices in the same number format, on the same number of threads.
+    /// Floating-point operations a second of one product of large matrices in the same number format, on the same number of threads or the same card.
     pub product_rate: f64,
 }
 
@@ -97,7 +98,7 @@ impl TrainingProfile {
     /// let dataset = livi::data::load(&config.data)?;
     /// let trainer = Trainer::new(&config, &dataset, 1, None)?;
     /// let flops = trainer.step_flops();
-    /// let profile = TrainingProfile::measure(trainer, config.dtype, 1)?;
+    /// let profile = TrainingProfile::measure(trainer, config.dtype)?;
     /// // The exact entropy needs no plan beside that of the step.
     /// assert_eq!((profile.plans.len(), profile.plans[0].runs), (1, 1.0));
     /// assert_eq!(profile.total().flops, flops);
@@ -106,7 +107,8 @@ impl TrainingProfile {
     ///
     /// # Errors
     /// Those of [`Trainer::advance`] and of running.
-    pub fn measure(mut trainer: Trainer, dtype: Dtype, threads: usize) -> Result<Self> {
+    pub fn measure(mut trainer: Trainer, dtype: Dtype) -> Result<Self> {
+        let device = trainer.device();
         // The first step fetches memory and starts the making of batches: it is neither timed nor counted.
         trainer.advance()?;
         let before = run_counts(&mut trainer)?;
@@ -128,7 +130,9 @@ impl TrainingProfile {
                 profiles.push(PlanProfile { name, runs, steps: time_plan(machine, plan)? });
             }
         }
-        let product_rate = product_rate(dtype_of(dtype), threads)?;
+        // A card may have no room for both.
+        drop(trainer);
+        let product_rate = product_rate_on(device, dtype_of(dtype))?;
         Ok(Self { step_seconds, steps, plans: profiles, product_rate })
     }
 
@@ -192,20 +196,29 @@ fn time_plan(machine: &mut Machine, plan: PlanId) -> Result<Vec<StepProfile>> {
     Ok(steps.map(|(cost, seconds)| StepProfile { seconds, cost }).collect())
 }
 
-/// Floating-point operations a second of one large product: what a machine of so many threads can do.
+/// Floating-point operations a second of one large product: what a processor's so many threads can do.
 ///
 /// # Errors
 /// Those of planning and running.
 pub fn product_rate(dtype: DType, threads: usize) -> Result<f64> {
+    product_rate_on(Device::Cpu { threads }, dtype)
+}
+
+/// The same for any device; with TF32 that of products rounded to it.
+///
+/// # Errors
+/// Those of planning and running.
+pub fn product_rate_on(device: Device, dtype: DType) -> Result<f64> {
+    let side = if matches!(device, Device::Cuda { .. }) { CARD_SIDE } else { SIDE };
     let mut tape = Tape::new();
-    let (x, y) = (tape.input(&[SIDE, SIDE], dtype), tape.input(&[SIDE, SIDE], dtype));
+    let (x, y) = (tape.input(&[side, side], dtype), tape.input(&[side, side], dtype));
     let product = tape.matmul(x, y)?;
     let plan = Plan::new(&tape, &Request::outputs(&[product]))?;
     let flops = plan.flops();
-    let mut machine = Machine::cpu(threads)?;
+    let mut machine = Machine::on(device)?;
     let plan = machine.load(plan)?;
     for input in [x, y] {
-        machine.write_f64(input, &vec![0.5; SIDE * SIDE])?;
+        machine.write_f64(input, &vec![0.5; side * side])?;
     }
     Ok(flops / machine.profile(plan, PRODUCT_RUNS)?.iter().sum::<f64>())
 }

@@ -6,12 +6,14 @@
 use crate::atomic::write_atomic;
 use crate::config::{Config, ReportedPart};
 use crate::data::{self, uci::UciSet, uci_folder};
+use crate::device::beside_training;
 use crate::evaluate::Evaluation;
 use crate::metrics::MeanWithError;
 use crate::report::RunResult;
 use crate::run_folder::RunFolder;
 use crate::train::{self, Saved, Silent, Trainer, require_same_config};
 use crate::{Error, Result};
+use autograd::Device;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -149,7 +151,8 @@ struct Task<'a> {
     folder: PathBuf,
 }
 
-/// Trains and evaluates every split of every set under `out`, `jobs` runs at a time on one thread each, and writes `table.md` and `table.json`.
+/// Trains and evaluates every split of every set under `out`, `jobs` runs at a time, each on the device (of a processor on as many threads as that
+/// says), and writes `table.md` and `table.json`.
 ///
 /// # Errors
 /// [`Error::Interrupted`] (with the number of complete runs) after `stop` was set. A run that fails does not keep the others from finishing; the
@@ -158,6 +161,7 @@ pub fn make_table(
     sets: &[TableSet],
     out: &Path,
     jobs: usize,
+    device: Device,
     memory_limit: Option<usize>,
     created_by: &str,
     stop: &AtomicBool,
@@ -184,7 +188,7 @@ pub fn make_table(
                 while !stop.load(Ordering::SeqCst) {
                     let Some(&at) = open.get(next.fetch_add(1, Ordering::SeqCst)) else { return };
                     let task = &tasks[at];
-                    match task.run(memory_limit, created_by, stop) {
+                    match task.run(device, memory_limit, created_by, stop) {
                         Ok(result) => {
                             let done = 1 + done.fetch_add(1, Ordering::SeqCst);
                             if let Some(evaluation) = &result.test {
@@ -241,18 +245,25 @@ impl Task<'_> {
         RunResult::read(&folder)
     }
 
-    fn run(&self, memory_limit: Option<usize>, created_by: &str, stop: &AtomicBool) -> Result<RunResult> {
+    fn run(
+        &self,
+        device: Device,
+        memory_limit: Option<usize>,
+        created_by: &str,
+        stop: &AtomicBool,
+    ) -> Result<RunResult> {
         let config = self.config();
         let dataset = data::load(&config.data)?;
         // A run's configuration tells all about it: no chunks that depend on the memory of the day.
         let mut whole = config.clone();
         whole.training.chunk = config.training.chunk_of(config.training.samples);
-        let mut trainer = Trainer::new(&whole, &dataset, 1, memory_limit)?;
+        let mut trainer = Trainer::on(&whole, &dataset, device, memory_limit)?;
         let folder = RunFolder::resume_or_create(&self.folder, &config.to_toml_string()?, config.seed, created_by)?;
         let ending = train::run(&config, &dataset, &mut trainer, &folder, stop, &mut Silent)?;
         let peak_bytes = trainer.peak_bytes();
         drop(trainer);
-        let saved = Saved::open(&folder)?;
+        let mut saved = Saved::open(&folder)?;
+        saved.posterior.device = beside_training(device);
         let result = RunResult::of(&folder, &saved, &dataset, &ending, peak_bytes)?;
         folder.write_report(&result.report(&folder, &[], &[]))?;
         result.write(&folder)?;

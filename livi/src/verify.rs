@@ -4,6 +4,7 @@ mod exact;
 mod programs;
 mod table;
 
+use crate::device::{is_card, memory_limit, processor};
 use crate::entropy::{
     Constants, EntropyBracket, Estimate, FULL_DEPTH, JacobianMap, Method, Settings, check_sigma, combine,
     entropy_bracket, estimate, parameters,
@@ -11,7 +12,7 @@ use crate::entropy::{
 use crate::sampler::Sampler;
 use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared};
 use crate::{Error, Result};
-use autograd::{DType, Element};
+use autograd::{DType, Device, Element, Machine};
 use programs::{Loaded, Planned};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -24,6 +25,8 @@ const SMALL_NETWORK: usize = 200;
 const DRAWS: usize = 200;
 /// Mixture components for that bracket.
 const COMPONENTS: usize = 1000;
+/// Unit of roundoff of TF32: 11 bits, the leading one counted.
+const TF32_ROUNDOFF: f64 = 1.0 / 2048.0;
 /// Standard errors by which a bracket may miss the exact value.
 pub const STANDARD_ERRORS: f64 = 3.0;
 
@@ -199,13 +202,15 @@ pub fn verify(
     dtype: DType,
     seed: u64,
 ) -> Result<Verification> {
-    verify_within(sampler, parameters, latents, sigma, methods, settings, dtype, seed, None, &mut |_| ())
+    let device = processor();
+    verify_within(sampler, parameters, latents, sigma, methods, settings, dtype, seed, device, None, &mut |_| ())
 }
 
-/// [`verify`] within `memory` bytes (as much as it takes without a limit), telling `say` how far it is, a line at a time.
+/// [`verify`] on a device within `memory` bytes (without a limit as much as it takes, on a card what is free), telling `say` how far it is, a line at
+/// a time. On a card the exact value beyond [`FULL_DEPTH`] latents comes from [`ResidentPrograms`](crate::entropy::ResidentPrograms).
 ///
 /// # Errors
-/// As [`verify`], and [`autograd::Error::Memory`] with the least that would do.
+/// As [`verify`], and [`autograd::Error::Memory`] with the least that would do; [`autograd::Error::Device`] for a device that cannot be used.
 pub fn verify_within(
     sampler: &dyn Sampler,
     parameters: &[Vec<f64>],
@@ -215,6 +220,7 @@ pub fn verify_within(
     settings: &Settings,
     dtype: DType,
     seed: u64,
+    device: Device,
     memory: Option<usize>,
     say: &mut dyn FnMut(&str),
 ) -> Result<Verification> {
@@ -232,6 +238,7 @@ pub fn verify_within(
     let parameters: Vec<Vec<f64>> = parameters.iter().map(|p| round(p)).collect();
     let latents: Vec<f64> = round(latents);
     let unit = match dtype {
+        DType::F32 if matches!(device, Device::Cuda { tf32: true, .. }) => TF32_ROUNDOFF,
         DType::F32 => f32::UNIT_ROUNDOFF,
         DType::F64 => f64::UNIT_ROUNDOFF,
         DType::U32 => {
@@ -239,7 +246,10 @@ pub fn verify_within(
             return Err(Error::Argument { name: "dtype".into(), problem });
         }
     };
-    let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed, memory };
+    // Held to the end: a card that nobody uses is put away.
+    let card = if is_card(device) { Some(Machine::on(device)?) } else { None };
+    let memory = card.as_ref().map_or(Ok(memory), |card| memory_limit(card, memory))?;
+    let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed, device, memory };
     let constants = Constants::new(m, d, sigma);
     // What does not fit is refused before the exact value takes its time.
     let planned = Planned::record(&task, dtype)?;
@@ -256,7 +266,7 @@ pub fn verify_within(
         _ => task.rows::<f64>(planned, methods, constants, frobenius, say)?,
     });
     let true_entropy = match m <= SMALL_NETWORK {
-        true => entropy_bracket(sampler, &parameters, sigma, DRAWS, &[COMPONENTS], seed)?.pop(),
+        true => entropy_bracket(sampler, &parameters, sigma, DRAWS, &[COMPONENTS], seed, device)?.pop(),
         false => None,
     };
     let latents = latents.len() / d;
@@ -295,6 +305,7 @@ struct Task<'a> {
     sigma: f64,
     settings: &'a Settings,
     seed: u64,
+    device: Device,
     memory: Option<usize>,
 }
 

@@ -1,5 +1,6 @@
 //! `livi evaluate`.
 
+use super::device::DeviceArgs;
 use super::images::read_images;
 use super::output::{emit, emit_json, json_text};
 use crate::atomic::write_atomic;
@@ -43,6 +44,8 @@ pub(super) struct EvaluateArgs {
     /// Seed of the weight samples [default: the seed of the run]
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -50,7 +53,8 @@ pub(super) struct EvaluateArgs {
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let folder = RunFolder::open(&args.run)?;
-    let saved = Saved::open(&folder)?;
+    let mut saved = Saved::open(&folder)?;
+    saved.posterior.device = args.device.resolve(saved.config.dtype)?;
     require_classes(args, &saved)?;
     let dataset = match &args.input {
         Some(_) => None,

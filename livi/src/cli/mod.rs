@@ -2,6 +2,7 @@
 
 mod changes;
 mod data;
+mod device;
 mod evaluate;
 mod fetch_progress;
 mod images;
@@ -101,6 +102,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::Argument { .. } => Some("`livi COMMAND --help` explains the arguments".into()),
         Error::Autograd(autograd::Error::Memory { .. }) => {
             Some("raise --memory, or lower training.batch_size or training.samples".into())
+        }
+        Error::Autograd(autograd::Error::Device(_)) => {
+            Some("`livi info` says what there is and what is missing; --device cpu needs no card".into())
         }
         Error::Numerical { .. } | Error::Autograd(_) => Some("try --dtype f64 or a larger sampler.sigma".into()),
         Error::NotFinite { .. } | Error::Interrupted { .. } | Error::Download { .. } => None,

@@ -1,5 +1,6 @@
 //! `livi predict`.
 
+use super::device::DeviceArgs;
 use super::images::{are_images, read_images};
 use super::output::{emit, emit_json, require_new};
 use crate::data::csv_table::{read_inputs, write_columns};
@@ -39,6 +40,8 @@ pub(super) struct PredictArgs {
     /// Seed of the weight samples [default: the seed of the run]; `livi sample` draws the same weights from the same seed
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print the predictions as one JSON object of columns
     #[arg(long)]
     json: bool,
@@ -56,7 +59,8 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
             return Err(Error::Argument { name: "--output".into(), problem });
         }
     }
-    let saved = Saved::open(&RunFolder::open(&args.run)?)?;
+    let mut saved = Saved::open(&RunFolder::open(&args.run)?)?;
+    saved.posterior.device = args.device.resolve(saved.config.dtype)?;
     let (x, rows) = if are_images(&args.input) {
         let images = read_images(&args.input, saved.posterior.model.network.input(), "--input")?;
         (images.table()?.x, images.count)

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::data;
 use crate::profile::{Total, TrainingProfile};
 use crate::train::Trainer;
+use autograd::Device;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -13,25 +14,38 @@ use std::fmt::Write;
 const ROWS: usize = 40;
 
 /// Measures a training step of a configuration and prints the table, or everything as one JSON object.
-pub(super) fn run(named: &Named, threads: usize, memory: Option<usize>, as_json: bool) -> Result<()> {
+pub(super) fn run(named: &Named, device: Device, memory: Option<usize>, as_json: bool) -> Result<()> {
     let Named { name, config } = named;
     let dataset = data::load(&config.data)?;
-    let trainer = Trainer::new(config, &dataset, threads, memory)?;
-    let profile = TrainingProfile::measure(trainer, config.dtype, threads)?;
+    let trainer = Trainer::on(config, &dataset, device, memory)?;
+    let profile = TrainingProfile::measure(trainer, config.dtype)?;
     if as_json {
         let mut object = object(&profile);
         object["name"] = name.as_str().into();
         object["dtype"] = config.dtype.to_string().into();
-        object["threads"] = threads.into();
+        object["device"] = device.to_string().into();
+        if let Device::Cpu { threads } = device {
+            object["threads"] = threads.into();
+        }
         return emit_json(&object);
     }
     emit(&format!(
-        "A training step of {name} in {} on {threads} {}. A product of large matrices reaches {:.1} GFLOP/s.\n\n{}",
+        "A training step of {name} in {} on {}. A product of large matrices reaches {:.1} GFLOP/s.\n\n{}",
         config.dtype,
-        if threads == 1 { "thread" } else { "threads" },
+        place(device),
         profile.product_rate / 1e9,
         table(&profile)
     ))
+}
+
+/// A device in a sentence.
+fn place(device: Device) -> String {
+    match device {
+        Device::Cpu { threads: 1 } => "1 thread".into(),
+        Device::Cpu { threads } => format!("{threads} threads"),
+        Device::Cuda { tf32: true, .. } => format!("{device} with products in TF32"),
+        _ => device.to_string(),
+    }
 }
 
 /// Three tables: plans, kinds of steps, and the steps that take most.

@@ -2,22 +2,26 @@
 
 use super::output::{emit, json_text};
 use crate::data::Dataset;
+use crate::device::beside_training;
 use crate::pictures::draw_pictures;
 use crate::report::RunResult;
 use crate::run_folder::RunFolder;
 use crate::train::{Ending, Saved};
 use crate::{Error, Result};
+use autograd::Device;
 use serde_json::{Map, Value};
 
-/// Evaluates a completed run, draws its pictures, writes result and report, and shows the result.
+/// Evaluates a run completed on a device, draws its pictures, writes result and report, and shows the result.
 pub(super) fn conclude(
     folder: &RunFolder,
     dataset: &Dataset,
     ending: &Ending,
     peak_bytes: usize,
+    device: Device,
     json: bool,
 ) -> Result<()> {
-    let saved = Saved::open(folder)?;
+    let mut saved = Saved::open(folder)?;
+    saved.posterior.device = beside_training(device);
     let mut result = RunResult::of(folder, &saved, dataset, ending, peak_bytes)?;
     if ending.seconds == 0.0
         && let Ok(Some(before)) = RunResult::read(folder)

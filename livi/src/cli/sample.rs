@@ -1,5 +1,6 @@
 //! `livi sample`.
 
+use super::device::DeviceArgs;
 use super::output::{emit, require_new};
 use crate::Result;
 use crate::config::Dtype;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 /// One tensor for each layer name (PyTorch's names and layouts) with a leading sample axis. The metadata hold what predictions need besides: as JSON
 /// `standardiser` (x_mean, x_std, y_mean, y_std), `noise_std` (one a target, in its units), `input_names` and `output_names`; the number of
 /// `components` K (sample i comes from component i modulo K); the `config`; the `seed`. The same seed draws the same weights as
-/// `livi predict --seed`.
+/// `livi predict --seed` on the same device.
 ///
 /// Networks with batch normalisation have two tensors more for each of them, `NAME.running_mean` and `NAME.running_var`: the statistics with which
 /// `livi predict` computes each weight sample's outputs, for `BatchNorm2d(channels, affine=False)` in evaluation mode with PyTorch's `eps` of 1e-5.
@@ -33,6 +34,8 @@ pub(super) struct SampleArgs {
     /// Seed of the draws [default: the seed of the run]
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Replace the file where it exists
     #[arg(long)]
     force: bool,
@@ -41,7 +44,8 @@ pub(super) struct SampleArgs {
 pub(super) fn run(args: &SampleArgs) -> Result<()> {
     require_new(&args.out, args.force)?;
     let folder = RunFolder::open(&args.run)?;
-    let saved = Saved::open(&folder)?;
+    let mut saved = Saved::open(&folder)?;
+    saved.posterior.device = args.device.resolve(saved.config.dtype)?;
     let Saved { config, posterior, input_names, output_names, .. } = saved;
     let count = args.samples.get();
     let seed = args.seed.unwrap_or(config.seed);

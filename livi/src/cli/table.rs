@@ -1,14 +1,17 @@
 //! `livi train uci` and `--all-splits`: the table of UCI sets.
 
 use super::changes::{Changes, configuration};
+use super::device::DeviceArgs;
 use super::info;
 use super::interrupt::stop_flag;
 use super::output::{emit, emit_json};
 use super::progress::{TableProgress, say};
 use super::train::{RUNS, command_line, fresh_folder, latest_folder};
 use crate::config::{Source, presets};
+use crate::device::is_card;
 use crate::table::{TableSet, make_table};
 use crate::{Error, Result};
+use autograd::{Device, Machine};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ pub(super) struct Request<'a> {
     pub resume: bool,
     /// Settings for all sets.
     pub changes: &'a Changes,
+    /// Where runs compute; on a processor each on one thread.
+    pub device: &'a DeviceArgs,
     /// Most memory of a run.
     pub memory: Option<usize>,
     /// Runs at a time.
@@ -38,10 +43,11 @@ pub(super) struct Request<'a> {
 
 pub(super) fn run(request: &Request<'_>) -> Result<()> {
     let sets = sets(request)?;
+    let device = device(request, &sets)?;
     let out = folder(request)?;
     let jobs = request.jobs.map_or_else(info::threads, NonZeroUsize::get);
     let stop = stop_flag()?;
-    let made = make_table(&sets, &out, jobs, request.memory, &command_line(), &stop, &TableProgress::new());
+    let made = make_table(&sets, &out, jobs, device, request.memory, &command_line(), &stop, &TableProgress::new());
     let table = made.inspect_err(|error| {
         if error.exit_code() != 2 {
             say(&format!(
@@ -54,6 +60,19 @@ pub(super) fn run(request: &Request<'_>) -> Result<()> {
         return emit_json(&table);
     }
     emit(&format!("{}\nWritten to {}\n", table.markdown(), out.display()))
+}
+
+/// The device of all runs, before anything is written.
+fn device(request: &Request<'_>, sets: &[TableSet]) -> Result<Device> {
+    let mut device = Device::Cpu { threads: 1 };
+    for set in sets {
+        device = Some(request.device.resolve(set.config.dtype)?).filter(|&found| is_card(found)).unwrap_or(device);
+    }
+    if is_card(device) {
+        // The libraries that it needs are looked for here.
+        Machine::on(device)?;
+    }
+    Ok(device)
 }
 
 fn sets(request: &Request<'_>) -> Result<Vec<TableSet>> {

@@ -1,6 +1,7 @@
 //! `livi train`.
 
 use super::changes::{Changes, Named, configuration};
+use super::device::DeviceArgs;
 use super::info;
 use super::interrupt::stop_flag;
 use super::memory::parse_bytes;
@@ -14,6 +15,7 @@ use crate::data::{self, Dataset};
 use crate::run_folder::RunFolder;
 use crate::train::{self, Trainer, require_same_config, stored_config};
 use crate::{Error, Result};
+use autograd::Device;
 use clap::Args;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -29,14 +31,17 @@ pub(super) const RUNS: &str = "runs";
 /// also after `kill -9`. The source `uci` trains all seven UCI sets over all their splits and prints a table.
 ///
 /// With --profile nothing is kept: a few steps are done in memory, and a table tells what each part of a step costs: its time, floating-point
-/// operations, bytes moved, and how near that is to what a product of large matrices reaches on the same threads.
+/// operations, bytes moved, and how near that is to what a product of large matrices reaches on the same threads or card.
+///
+/// With --device cuda the steps and all that follows them are computed on an NVIDIA card. The device is no part of the configuration: a run may be
+/// resumed on another one, and then goes on with other roundings.
 ///
 /// Three settings worth knowing, each as --set KEY=VALUE: training.components=K trains K samplers one after another, whose mixture in equal parts is
 /// the posterior; sampler.learned_scales=true gives every weight a spread of its own; data.report_on=validation, with --splits N, tells results on
 /// validation rows, for choosing settings without a look at test rows.
 #[derive(Debug, Default, Args)]
 #[command(
-    after_help = "Examples:\n  livi train toy\n  livi train uci-concrete --set data.split=3 --out runs/concrete-3\n  livi train houses.toml --set training.steps=20000 --seed 1\n  livi train --resume --out runs/concrete-3\n  livi train houses.toml --set training.components=8\n  livi train mnist-lenet --set data.path=data/mnist --profile\n  livi train uci-energy --all-splits --splits 3 --set data.report_on=validation --set data.validation_fraction=0.1\n  LIVI_DATA_DIR=data livi train uci --out runs/uci --resume\n\nA configuration for one's own CSV file (houses.toml):\n  [data]\n  source = \"csv\"\n  path = \"houses.csv\"\n  target = [\"price\"]"
+    after_help = "Examples:\n  livi train toy\n  livi train uci-concrete --set data.split=3 --out runs/concrete-3\n  livi train houses.toml --set training.steps=20000 --seed 1\n  livi train --resume --out runs/concrete-3\n  livi train houses.toml --set training.components=8\n  livi train mnist-lenet --set data.path=data/mnist --device cuda\n  livi train mnist-lenet --set data.path=data/mnist --profile\n  livi train uci-energy --all-splits --splits 3 --set data.report_on=validation --set data.validation_fraction=0.1\n  LIVI_DATA_DIR=data livi train uci --out runs/uci --resume\n\nA configuration for one's own CSV file (houses.toml):\n  [data]\n  source = \"csv\"\n  path = \"houses.csv\"\n  target = [\"price\"]"
 )]
 pub(super) struct TrainArgs {
     /// Preset, configuration file, run folder (with --resume), or `uci` for the table of all UCI sets [default: toy]
@@ -49,10 +54,13 @@ pub(super) struct TrainArgs {
     resume: bool,
     #[command(flatten)]
     changes: Changes,
-    /// Threads of the training step [default: all cores]
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Threads of the training step on the processor [default: all cores]
     #[arg(long)]
     threads: Option<NonZeroUsize>,
     /// Memory that the plans may take, for instance 4G: weight samples go through the network in chunks that fit; refused where one at a time does not
+    /// [default: as much as it takes, on a card seven eighths of what is free]
     #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     memory: Option<usize>,
     /// Print the result as one JSON object
@@ -73,6 +81,10 @@ pub(super) struct TrainArgs {
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    if let (Some(_), true) = (args.threads, args.device.names_card()) {
+        let problem = "is for the processor; leave it out, or leave out --device".into();
+        return Err(Error::Argument { name: "--threads".into(), problem });
+    }
     if args.profile {
         return profiled(args);
     }
@@ -82,6 +94,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             out: args.out.as_deref(),
             resume: args.resume,
             changes: &args.changes,
+            device: &args.device,
             memory: args.memory,
             jobs: args.jobs,
             splits: args.splits,
@@ -98,6 +111,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     }
     let (named, existing) = chosen(args)?;
     let Named { name, mut config } = named;
+    let device = training_device(args, &config)?;
     if let Some(path) = &existing {
         let folder = RunFolder::open(path)?;
         if config.training.chunk == 0 {
@@ -110,8 +124,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         RunFolder::require_free(path)?;
     }
     let dataset = data::load(&config.data)?;
-    let threads = args.threads.map_or_else(info::threads, NonZeroUsize::get);
-    let mut trainer = Trainer::new(&config, &dataset, threads, args.memory)?;
+    let mut trainer = Trainer::on(&config, &dataset, device, args.memory)?;
     config.clone_from(trainer.config());
     let stop = stop_flag()?;
     let folder = match (existing, &args.out) {
@@ -133,7 +146,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     })?;
     let peak_bytes = trainer.peak_bytes();
     drop(trainer);
-    conclude(&folder, &dataset, &ending, peak_bytes, args.json)
+    conclude(&folder, &dataset, &ending, peak_bytes, device, args.json)
+}
+
+/// The device of the training step; of the processor as many threads as asked for.
+fn training_device(args: &TrainArgs, config: &Config) -> Result<Device> {
+    Ok(match args.device.resolve(config.dtype)? {
+        Device::Cpu { .. } => Device::Cpu { threads: args.threads.map_or_else(info::threads, NonZeroUsize::get) },
+        card => card,
+    })
 }
 
 /// `--profile`, which goes with what describes one training alone.
@@ -150,12 +171,13 @@ fn profiled(args: &TrainArgs) -> Result<()> {
     if let Some((name, _)) = others.into_iter().find(|(_, given)| *given) {
         let problem = format!(
             "does not go with {name}: it does a few steps of one training in memory and makes no run folder; expected a preset, a configuration \
-             file or a run folder, with --set, --seed, --dtype, --threads, --memory and --json"
+             file or a run folder, with --set, --seed, --dtype, --device, --threads, --memory and --json"
         );
         return Err(Error::Argument { name: "--profile".into(), problem });
     }
-    let threads = args.threads.map_or_else(info::threads, NonZeroUsize::get);
-    profile::run(&configuration(source, &args.changes)?, threads, args.memory, args.json)
+    let named = configuration(source, &args.changes)?;
+    let device = training_device(args, &named.config)?;
+    profile::run(&named, device, args.memory, args.json)
 }
 
 /// What a step takes, where that is less than all training rows.

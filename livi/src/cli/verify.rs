@@ -1,6 +1,7 @@
 //! `livi verify`.
 
 use super::changes::{Changes, configuration};
+use super::device::DeviceArgs;
 use super::memory::parse_bytes;
 use super::output::{emit, emit_json};
 use super::progress::say;
@@ -26,7 +27,7 @@ use std::path::Path;
 /// the methods contain it; otherwise bounds and brackets are checked against each other.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify runs/uci-energy-1 --component 3\n  livi verify toy --methods exact,slq --latents 4 --json\n  livi verify --published mnist-lenet --memory 2G"
+    after_help = "Examples:\n  livi verify toy\n  livi verify runs/toy-1 --sigma 0.1 --sigma 0.001\n  livi verify runs/uci-energy-1 --component 3\n  livi verify toy --methods exact,slq --latents 4 --json\n  livi verify --published mnist-lenet --memory 2G\n  livi verify --published cifar10 --device cuda"
 )]
 pub(super) struct VerifyArgs {
     /// Preset, configuration file or run folder
@@ -56,7 +57,9 @@ pub(super) struct VerifyArgs {
     /// Most singular values that slq takes out by name
     #[arg(long, default_value = "0")]
     deflate: usize,
-    /// Most memory, for instance 4G; what does not fit is refused with the least that would do
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Most memory, for instance 4G; what does not fit is refused with the least that would do [default: on a card seven eighths of what is free]
     #[arg(long, value_parser = parse_bytes)]
     memory: Option<usize>,
     /// Freshly initialised sampler of a published experiment instead of a source
@@ -71,6 +74,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let config = configuration(&args.source, &args.changes)?.config;
+    let device = args.device.resolve(config.dtype)?;
     let Subject { sampler, parameters, log_scale, sigma } = subject(args, &config)?;
     let methods = if args.methods.is_empty() { Method::ALL.to_vec() } else { args.methods.clone() };
     let sigmas = if args.sigma.is_empty() { vec![sigma] } else { args.sigma.clone() };
@@ -97,6 +101,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
             &settings,
             dtype,
             seed,
+            device,
             memory,
             &mut progress,
         )?;

@@ -41,6 +41,28 @@ pub struct GramFactor<'a> {
     largest_row_sum: f64,
 }
 
+/// What a Gram matrix G and sigma say of a Jacobian.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GramFigures {
+    /// 1/2 log det(J^T J + sigma^2 I_d) in nats.
+    pub half_log_det: f64,
+    /// tr (J^T J + sigma^2 I_d)^-1.
+    pub inverse_trace: f64,
+    /// |J|_F^2.
+    pub frobenius_squared: f64,
+    /// At least the largest squared singular value of J.
+    pub largest_row_sum: f64,
+}
+
+impl GramFigures {
+    /// What there is to say when G plus so much times the identity has no Cholesky factor.
+    pub(super) fn indefinite(square: f64) -> String {
+        format!(
+            "the Gram matrix plus sigma^2 = {square:e} is not positive definite to working precision; take a larger sigma"
+        )
+    }
+}
+
 impl GramMatrix {
     /// Zeros, for a Gram matrix of `size` rows of a Jacobian with `latents` columns (`size` is the smaller of its two sides).
     ///
@@ -119,10 +141,7 @@ impl GramMatrix {
         let stack = MemStack::new(&mut memory);
         let matrix = MatMut::from_column_major_slice_mut(&mut self.numbers, n, n);
         if cholesky_in_place(matrix, Default::default(), Par::rayon(0), stack, Spec::default()).is_err() {
-            let square = sigma * sigma;
-            return refuse(format!(
-                "the Gram matrix plus sigma^2 = {square:e} is not positive definite to working precision; take a larger sigma"
-            ));
+            return refuse(GramFigures::indefinite(sigma * sigma));
         }
         let factor = MatRef::from_column_major_slice(&self.numbers, n, n);
         Ok(GramFactor { factor, excess: self.latents - n, sigma, trace, largest_row_sum })
@@ -130,6 +149,16 @@ impl GramMatrix {
 }
 
 impl GramFactor<'_> {
+    /// All that it says, by about as much work again as the factorisation.
+    pub fn figures(&self) -> GramFigures {
+        GramFigures {
+            half_log_det: self.half_log_det(),
+            inverse_trace: self.inverse_trace(),
+            frobenius_squared: self.frobenius_squared(),
+            largest_row_sum: self.largest_row_sum(),
+        }
+    }
+
     /// 1/2 log det(J^T J + sigma^2 I_d) in nats.
     pub fn half_log_det(&self) -> f64 {
         let n = self.factor.nrows();

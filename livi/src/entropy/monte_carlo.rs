@@ -9,7 +9,7 @@ use super::parameters;
 use crate::sampler::Sampler;
 use crate::spectral::mean_and_standard_error;
 use crate::{Error, Result};
-use autograd::{DType, Machine, Plan, PlanId, Request, Tape, Var};
+use autograd::{DType, Device, Machine, Plan, PlanId, Request, Tape, Var};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -47,7 +47,7 @@ impl EntropyBracket {
 /// Brackets the entropy of q(theta) = E_z N(g(z), sigma^2 I) from `draws` independent draws of theta, with mixtures of each number of fresh latents in
 /// `components` (ascending). Each draw has fresh latents of its own, the smaller mixtures are parts of the larger ones.
 ///
-/// Costs `draws * (max(components) + 1)` evaluations of the sampler, in f64. In high dimensions the bracket is wide: its upper end falls
+/// Costs `draws * (max(components) + 1)` evaluations of the sampler on the device, in f64. In high dimensions the bracket is wide: its upper end falls
 /// only like the logarithm of the components.
 ///
 /// # Errors
@@ -60,7 +60,8 @@ impl EntropyBracket {
 /// use livi::sampler::MlpSampler;
 /// // theta = 2 z + noise of std 1: normal with variance 5.
 /// let sampler = MlpSampler::new(1, &[], 1, Activation::Elu)?;
-/// let found = entropy_bracket(&sampler, &[vec![2.0], vec![0.0]], 1.0, 2000, &[100], 7)?[0];
+/// let device = livi::device::processor();
+/// let found = entropy_bracket(&sampler, &[vec![2.0], vec![0.0]], 1.0, 2000, &[100], 7, device)?[0];
 /// let exact = 0.5 * (2.0 * std::f64::consts::PI * std::f64::consts::E * 5.0).ln();
 /// let (lower, upper) = found.widened(4.0);
 /// assert!(lower < exact && exact < upper && upper - lower < 0.2);
@@ -73,6 +74,7 @@ pub fn entropy_bracket(
     draws: usize,
     components: &[usize],
     seed: u64,
+    device: Device,
 ) -> Result<Vec<EntropyBracket>> {
     check_sigma(sigma)?;
     parameters::check(sampler, parameters)?;
@@ -84,7 +86,7 @@ pub fn entropy_bracket(
         return refuse("components", format!("are {components:?}, expected ascending positive numbers"));
     }
     let most = components[components.len() - 1];
-    let mut evaluator = Evaluator::new(sampler, parameters, most + 1)?;
+    let mut evaluator = Evaluator::new(sampler, parameters, most + 1, device)?;
     let mut generator = StdRng::seed_from_u64(seed);
     let mut samples = vec![(Vec::with_capacity(draws), Vec::with_capacity(draws)); components.len()];
     let mut logs = Vec::with_capacity(most);
@@ -151,7 +153,7 @@ struct Evaluator {
 }
 
 impl Evaluator {
-    fn new(sampler: &dyn Sampler, parameters: &[Vec<f64>], count: usize) -> Result<Self> {
+    fn new(sampler: &dyn Sampler, parameters: &[Vec<f64>], count: usize, device: Device) -> Result<Self> {
         let (d, m) = (sampler.latents(), sampler.outputs());
         let batch = count.min(BATCH);
         let mut tape = Tape::new();
@@ -159,7 +161,7 @@ impl Evaluator {
         let latents = tape.named_input("latents", &[batch, d], DType::F64);
         let theta = sampler.record(&mut tape, &vars, latents)?.theta;
         let plan = Plan::new(&tape, &Request::outputs(&[theta]))?;
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let mut machine = Machine::on(device)?;
         let plan = machine.load(plan)?;
         parameters::write(&mut machine, &vars, parameters)?;
         Ok(Self { machine, plan, latents, theta, m, batch, count, values: vec![0.0; batch * d] })

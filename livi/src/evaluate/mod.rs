@@ -197,6 +197,7 @@ mod tests {
             noise_std,
             standardiser,
             dtype: config.dtype,
+            device: crate::device::processor(),
             reference: Vec::new(),
         }
     }

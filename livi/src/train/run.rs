@@ -10,6 +10,7 @@ use crate::data::Dataset;
 use crate::export::{NamedTensor, TensorData};
 use crate::run_folder::RunFolder;
 use crate::{Error, Result};
+use autograd::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -109,7 +110,8 @@ pub fn run(
     }
     let begin = Instant::now();
     observer.started(trainer.step_count(), trainer.total_steps());
-    let mut keeper = Keeper { folder, description: describe(config, dataset)?, saved };
+    let tf32 = matches!(trainer.device(), Device::Cuda { tf32: true, .. });
+    let mut keeper = Keeper { folder, description: describe(config, dataset)?, saved, tf32 };
     let reason = steps(config, trainer, &mut keeper, stop, observer);
     observer.ended();
     let (steps, best_step) = (trainer.step_count(), trainer.best_step());
@@ -167,6 +169,8 @@ struct Keeper<'a> {
     folder: &'a RunFolder,
     description: BTreeMap<String, String>,
     saved: Option<u64>,
+    /// Whether products are rounded to TF32.
+    tf32: bool,
 }
 
 impl Keeper<'_> {
@@ -196,8 +200,10 @@ impl Keeper<'_> {
                     Some(saved) => format!("the last good checkpoint, after step {saved}, is kept in {path}"),
                     None => format!("no checkpoint had been saved in {path} yet"),
                 };
+                let products = if self.tf32 { "without --tf32, " } else { "" };
                 let advice = format!(
-                    "{stands}; train anew with a smaller training.learning_rate, with training.clip_norm, a larger sampler.sigma or --dtype f64"
+                    "{stands}; train anew {products}with a smaller training.learning_rate, with training.clip_norm, a larger sampler.sigma or \
+                     --dtype f64"
                 );
                 Error::NotFinite { step, term, value, advice }
             }

@@ -7,6 +7,7 @@ use super::component::Component;
 use super::{Reason, outputs};
 use crate::config::{Config, Dtype, LikelihoodKind};
 use crate::data::{Dataset, Standardiser};
+use crate::device::processor;
 use crate::export::TensorFile;
 use crate::model::Model;
 use crate::posterior::Posterior;
@@ -44,7 +45,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Reads configuration and checkpoint of a run folder.
+    /// Reads configuration and checkpoint of a run folder. The posterior computes on the processor, until its `device` is set.
     ///
     /// # Errors
     /// [`Error::File`] when the folder has no checkpoint yet, or its files are damaged, foreign or do not fit each other.
@@ -73,7 +74,8 @@ impl Saved {
             }
             false => Vec::new(),
         };
-        let posterior = Posterior { model, components, noise_std, standardiser, dtype: config.dtype, reference };
+        let (dtype, device) = (config.dtype, processor());
+        let posterior = Posterior { model, components, noise_std, standardiser, dtype, device, reference };
         Ok(Self { config, posterior, steps: step, best_step, finished, input_names, output_names })
     }
 }

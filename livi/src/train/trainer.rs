@@ -1,5 +1,6 @@
 //! The training loop's state: one step at a time, saved and restored bit for bit.
 
+mod readings;
 mod snapshot;
 
 use super::component::Component;
@@ -11,12 +12,14 @@ use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
 use crate::config::Config;
 use crate::data::{Batches, Dataset, Training};
+use crate::device::{beside_training, is_card, memory_limit};
 use crate::entropy::Directions;
 use crate::export::{read_tensors, trained_weights};
 use crate::model::Model;
 use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
-use autograd::{Machine, PlanId};
+use autograd::{Device, Machine, PlanId};
+use readings::{Reading, Readings};
 use serde::Serialize;
 
 /// Seeds of independent random streams are told apart by these.
@@ -68,7 +71,10 @@ pub struct Trainer {
     flops: f64,
     peak_bytes: usize,
     directions: Option<Directions>,
+    readings: Readings,
     feed: Feed,
+    /// The step whose rows lie in the machine ahead of time.
+    fed: Option<u64>,
     /// Steps of each component at most.
     steps: u64,
     step: u64,
@@ -81,11 +87,19 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Records, plans and initialises the training of a configuration's model on a data set, on `threads` threads.
+    /// Records, plans and initialises the training of a configuration's model on a data set, on `threads` threads of the processor.
     ///
     /// # Errors
-    /// Sizes that do not fit together; more memory needed than `memory_limit` bytes.
-    pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory_limit: Option<usize>) -> Result<Self> {
+    /// Sizes that do not fit together; more memory needed than `memory` bytes.
+    pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory: Option<usize>) -> Result<Self> {
+        Self::on(config, dataset, Device::Cpu { threads }, memory)
+    }
+
+    /// The same on any device. Without a number of bytes a card's free memory is the limit ([`memory_limit`]).
+    ///
+    /// # Errors
+    /// As for [`Trainer::new`]; [`autograd::Error::Device`] for a device that cannot be used.
+    pub fn on(config: &Config, dataset: &Dataset, device: Device, memory: Option<usize>) -> Result<Self> {
         let kind = config.likelihood.kind;
         let columns = outputs(kind, dataset)?;
         let (rows, inputs) = (dataset.training.rows(), dataset.training.inputs());
@@ -96,14 +110,16 @@ impl Trainer {
         let streamed = dataset.training.table().is_none();
         let shape = DataShape { rows, inputs, outputs: columns, batch, streamed };
         let mut config = config.clone();
-        let plans = StepPlans::within(&mut config, &model, shape, memory_limit)?;
+        let mut machine = Machine::on(device)?;
+        let plans = StepPlans::within(&mut config, &model, shape, memory_limit(&machine, memory)?)?;
         let (flops, peak_bytes) = (plans.flops(&config), plans.peak_bytes());
-        let StepPlans { program, step, preparation, chunk, directions } = plans;
-        let mut machine = Machine::cpu(threads)?;
+        let StepPlans { mut program, step, preparation, chunk, directions } = plans;
         let step = machine.load(step)?;
         let preparation = preparation.map(|plan| machine.load(plan)).transpose()?;
         let chunk = chunk.map(|plan| machine.load(plan)).transpose()?;
         let directions = directions.map(|programs| programs.load(&mut machine)).transpose()?;
+        let samples = config.training.samples;
+        let readings = Readings::load(&mut program, &mut machine, samples / config.training.chunk_of(samples))?;
         if let Training::Table(table) = &dataset.training {
             let training = encode(kind, table, &dataset.standardiser, columns)?;
             machine.write_f64(program.x, &training.x)?;
@@ -119,6 +135,7 @@ impl Trainer {
             noise_std: config.likelihood.initial_noise_std,
             standardiser: dataset.standardiser.clone(),
             dtype: config.dtype,
+            device: beside_training(device),
             reference,
         };
         let mut trainer = Self {
@@ -133,6 +150,8 @@ impl Trainer {
             flops,
             peak_bytes,
             directions,
+            readings,
+            fed: None,
             step: 0,
             finished: Vec::new(),
             begun: 0,
@@ -163,6 +182,7 @@ impl Trainer {
             self.machine.write_scalar(log_std, self.config.likelihood.initial_noise_std.ln())?;
         }
         self.feed.begin(self.seed() ^ BATCH_STREAM);
+        self.fed = None;
         self.best = None;
         self.begun = self.step;
         Ok(())
@@ -254,26 +274,36 @@ impl Trainer {
         }
         let (var, value) = self.program.corrections.value(t);
         self.machine.write_scalar(var, value)?;
-        self.feed.write(done, &self.program, &mut self.machine)?;
-        let noise_std = self.noise_std()?;
+        if self.fed.take() != Some(done) {
+            self.feed.write(done, &self.program, &mut self.machine)?;
+        }
+        if let Some(var) = self.program.log_std {
+            self.readings.note(&mut self.machine, Reading::LogStd, var)?;
+        }
         self.machine.set_noise(self.seed() ^ NOISE_STREAM, done);
         if let Some(plan) = self.preparation {
             self.machine.run(plan)?;
         }
         let found = self.find_directions(done)?;
-        let in_chunks = self.run_chunks()?;
+        self.run_chunks()?;
         let run = self.machine.run(self.step_plan);
         if let Err(autograd::Error::NotPositiveDefinite { .. }) = run {
             self.check(&[("the entropy's Gram matrix", f64::NAN)])?;
         }
         run?;
-        let read = |var| self.machine.read_scalar(var);
-        let likelihood = in_chunks + self.program.likelihood.map_or(Ok(0.0), read)?;
-        let prior = read(self.program.prior)?;
-        let gradient_norm = read(self.program.gradient_norm)?;
-        let half_log_det = found + self.program.half_log_det.map_or(Ok(0.0), read)?;
-        let scale_entropy = self.program.scale_entropy.map_or(Ok(0.0), read)?;
-        let entropy = half_log_det + scale_entropy + self.program.constants.total();
+        self.note_terms()?;
+        if is_card(self.machine.device()) && t < self.steps {
+            // While the card computes.
+            self.feed.write(t, &self.program, &mut self.machine)?;
+            self.fed = Some(t);
+        }
+        let terms = self.readings.terms(&self.machine)?;
+        let read = |reading: Reading| terms[reading as usize];
+        let likelihood = self.readings.chunk_sums(&self.machine)?.0 + read(Reading::Likelihood);
+        let (prior, gradient_norm) = (read(Reading::Prior), read(Reading::GradientNorm));
+        let half_log_det = found + read(Reading::HalfLogDet);
+        let entropy = half_log_det + read(Reading::ScaleEntropy) + self.program.constants.total();
+        let noise_std = self.program.log_std.map(|_| read(Reading::LogStd).exp());
         self.check(&[
             ("the log-likelihood", likelihood),
             ("the log-prior", prior),
@@ -283,6 +313,22 @@ impl Trainer {
         self.step += 1;
         let elbo = likelihood + prior + entropy;
         Ok(Terms { step: self.step, likelihood, prior, entropy, elbo, noise_std, gradient_norm, learning_rate })
+    }
+
+    /// Notes the terms of the step that was just run.
+    fn note_terms(&mut self) -> Result<()> {
+        let Self { readings, machine, program, .. } = self;
+        let terms = [
+            (Reading::Likelihood, program.likelihood),
+            (Reading::Prior, Some(program.prior)),
+            (Reading::GradientNorm, Some(program.gradient_norm)),
+            (Reading::HalfLogDet, program.half_log_det),
+            (Reading::ScaleEntropy, program.scale_entropy),
+        ];
+        terms.into_iter().try_for_each(|(reading, var)| match var {
+            Some(var) => readings.note(machine, reading, var),
+            None => Ok(()),
+        })
     }
 
     /// Computes what a matrix-free entropy's gradient needs; its mean half log-determinant, 0 where the step has it by itself.
@@ -302,23 +348,22 @@ impl Trainer {
         Ok(found.half_log_det)
     }
 
-    /// Runs the network on one chunk of weight samples after another; the expected log-likelihood, 0 where the step has the network in itself.
-    fn run_chunks(&mut self) -> Result<f64> {
-        let (Some(plan), Some(chunks)) = (self.chunk_plan, self.program.chunks) else { return Ok(0.0) };
-        let machine = &mut self.machine;
-        let (all, size) = (self.program.draw.theta, self.program.tape.elements(chunks.theta));
-        let (mut likelihood, mut noise) = (0.0, 0.0);
-        for first in (0..self.program.tape.elements(all)).step_by(size) {
+    /// Runs the network on one chunk of weight samples after another, unless the step has the network in itself.
+    fn run_chunks(&mut self) -> Result<()> {
+        let (Some(plan), Some(chunks)) = (self.chunk_plan, self.program.chunks) else { return Ok(()) };
+        let Self { machine, readings, program, .. } = self;
+        let (all, size) = (program.draw.theta, program.tape.elements(chunks.theta));
+        for (k, first) in (0..program.tape.elements(all)).step_by(size).enumerate() {
             machine.copy(all, first, chunks.theta, 0, size)?;
             machine.run(plan)?;
             machine.copy(chunks.gradient, 0, chunks.cotangent, first, size)?;
-            likelihood += machine.read_scalar(chunks.likelihood)?;
-            noise += chunks.noise_gradient.map_or(Ok(0.0), |var| machine.read_scalar(var))?;
+            readings.note_chunk(machine, k, chunks.likelihood, chunks.noise_gradient)?;
         }
         if let Some(var) = chunks.noise_cotangent {
+            let (_, noise) = readings.chunk_sums(machine)?;
             machine.write_scalar(var, noise)?;
         }
-        Ok(likelihood)
+        Ok(())
     }
 
     fn check(&self, terms: &[(&str, f64)]) -> Result<()> {
@@ -332,14 +377,6 @@ impl Trainer {
                     .into(),
             }),
         }
-    }
-
-    /// Noise standard deviation in units of the standardised targets.
-    fn noise_std(&self) -> Result<Option<f64>> {
-        Ok(match self.program.log_std {
-            Some(var) => Some(self.machine.read_scalar(var)?.exp()),
-            None => None,
-        })
     }
 
     /// Whether the configuration asks for an evaluation on the validation rows now.
@@ -399,6 +436,11 @@ impl Trainer {
     /// Step of the best state on the validation rows, if any was evaluated.
     pub fn best_step(&self) -> Option<u64> {
         self.best.as_ref().map(|b| b.step)
+    }
+
+    /// Where the steps are computed.
+    pub fn device(&self) -> Device {
+        self.machine.device()
     }
 
     /// The machine and the plans that a step runs, with what they compute, for measurement.

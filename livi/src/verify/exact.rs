@@ -3,7 +3,11 @@
 use super::programs::Planned;
 use super::{MethodRow, Side, Task};
 use crate::Result;
-use crate::entropy::{GramFactor, GramPrograms, Method, Spectrum, announced_bytes, parameters, record_exact};
+use crate::device::is_card;
+use crate::entropy::{
+    GramFigures, GramMachine, GramPrograms, Method, ResidentGram, ResidentPrograms, Spectrum, announced_bytes,
+    parameters, record_exact,
+};
 use crate::spectral::Real;
 use autograd::{DType, Machine, Plan, Request, Tape};
 use std::time::{Duration, Instant};
@@ -34,7 +38,7 @@ impl Task<'_> {
         let value = record_exact(&mut tape, &recorded, self.sigma)?.half_log_det;
         let plan = Plan::new(&tape, &Request::outputs(&[value]))?;
         let bytes = announced_bytes(&[&plan]);
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let mut machine = Machine::on(self.device)?;
         let plan = machine.load(plan)?;
         parameters::write(&mut machine, &vars, self.parameters)?;
         let begin = Instant::now();
@@ -57,17 +61,25 @@ impl Task<'_> {
 
     /// From blocks of products: for many latents.
     pub fn accumulated(&self, unit: f64, say: &mut dyn FnMut(&str)) -> Result<Exact> {
-        let programs = GramPrograms::record(self.sampler, self.memory)?;
-        let bytes = programs.bytes();
-        let gigabytes = bytes as f64 / f64::from(1 << 30);
-        say(&format!("exact: {:.2e} floating-point operations a latent in {gigabytes:.2} GiB", programs.flops()));
-        let mut machine = programs.load(self.parameters, rayon::current_num_threads())?;
+        let announce = |say: &mut dyn FnMut(&str), flops: f64, bytes: usize| {
+            let gigabytes = bytes as f64 / f64::from(1 << 30);
+            say(&format!("exact: {flops:.2e} floating-point operations a latent in {gigabytes:.2} GiB"));
+        };
+        let (bytes, mut gram) = if is_card(self.device) {
+            let programs = ResidentPrograms::record(self.sampler, self.memory)?;
+            announce(say, programs.flops(), programs.bytes());
+            (programs.bytes(), Gram::Resident(programs.load(self.parameters, Machine::on(self.device)?)?))
+        } else {
+            let programs = GramPrograms::record(self.sampler, self.memory)?;
+            announce(say, programs.flops(), programs.bytes());
+            (programs.bytes(), Gram::Here(programs.load(self.parameters, rayon::current_num_threads())?))
+        };
         let (d, begin) = (self.sampler.latents(), Instant::now());
         let count = self.latents.len() / d;
         let (mut total, mut allowance, mut squares) = (0.0, 0.0, Vec::new());
         let mut shown = begin;
         for (index, z) in self.latents.chunks_exact(d).enumerate() {
-            machine.compute(z, &mut |done, of| {
+            gram.compute(z, &mut |done, of| {
                 if shown.elapsed() >= LINE_EVERY {
                     shown = Instant::now();
                     let part = (index * of + done) as f64 / (count * of) as f64;
@@ -79,12 +91,12 @@ impl Task<'_> {
                     ));
                 }
             })?;
-            let factor = machine.gram().factor(self.sigma)?;
-            total += factor.half_log_det();
-            allowance += accumulated_rounding(&factor, d, self.sigma, unit);
-            squares.push(factor.frobenius_squared());
+            let figures = gram.figures(self.sigma)?;
+            total += figures.half_log_det;
+            allowance += accumulated_rounding(&figures, d, self.sigma, unit);
+            squares.push(figures.frobenius_squared);
         }
-        let row = self.row(total, machine.products(), begin.elapsed().as_secs_f64(), bytes);
+        let row = self.row(total, gram.products(), begin.elapsed().as_secs_f64(), bytes);
         let rounding = allowance / count as f64;
         Ok(Exact { row: Some(row), rounding, singular_values: Vec::new(), frobenius: Some(squares) })
     }
@@ -103,6 +115,35 @@ impl Task<'_> {
             gap: None,
             side: Side::Exact,
             holds: true,
+        }
+    }
+}
+
+/// The Gram matrix in this program's memory, or on a card.
+enum Gram {
+    Here(GramMachine),
+    Resident(ResidentGram),
+}
+
+impl Gram {
+    fn compute(&mut self, latent: &[f64], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        match self {
+            Self::Here(gram) => gram.compute(latent, progress),
+            Self::Resident(gram) => gram.compute(latent, progress),
+        }
+    }
+
+    fn figures(&mut self, sigma: f64) -> Result<GramFigures> {
+        match self {
+            Self::Here(gram) => Ok(gram.gram().factor(sigma)?.figures()),
+            Self::Resident(gram) => gram.figures(sigma),
+        }
+    }
+
+    fn products(&self) -> u64 {
+        match self {
+            Self::Here(gram) => gram.products(),
+            Self::Resident(gram) => gram.products(),
         }
     }
 }
@@ -127,10 +168,10 @@ fn rounding(singular_values: &[f64], sigma: f64, unit: f64) -> f64 {
 
 /// An upper bound of the same without the spectrum. With t = sum 1 / a_i, a_i = s_i^2 + sigma^2, and log(1 + x) <= x it is at most half of
 /// 2 step sum s_i / a_i + (step^2 + gram) t, and by the Cauchy-Schwarz inequality (sum s_i / a_i)^2 <= t sum s_i^2 / a_i = t (d - sigma^2 t).
-fn accumulated_rounding(factor: &GramFactor<'_>, d: usize, sigma: f64, unit: f64) -> f64 {
-    let squares = factor.frobenius_squared();
-    let (step, gram) = growth(squares, factor.largest_row_sum().min(squares), d, sigma, unit);
-    let t = factor.inverse_trace();
+fn accumulated_rounding(figures: &GramFigures, d: usize, sigma: f64, unit: f64) -> f64 {
+    let squares = figures.frobenius_squared;
+    let (step, gram) = growth(squares, figures.largest_row_sum.min(squares), d, sigma, unit);
+    let t = figures.inverse_trace;
     let filled = (d as f64 - sigma * sigma * t).max(0.0);
     0.5 * (2.0 * step * (filled * t).sqrt() + (step * step + gram) * t)
 }
@@ -149,7 +190,7 @@ mod tests {
                 gram.rows_mut(k, 1)[k] = value * value;
             }
             let known = rounding(&values, sigma, unit);
-            let found = accumulated_rounding(&gram.factor(sigma).unwrap(), size as usize, sigma, unit);
+            let found = accumulated_rounding(&gram.factor(sigma).unwrap().figures(), size as usize, sigma, unit);
             assert!(known <= found, "{size}: {known} {found}");
         }
     }

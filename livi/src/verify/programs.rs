@@ -49,7 +49,7 @@ impl Planned {
     /// # Errors
     /// Those of the machine.
     pub fn load(self, task: &Task<'_>) -> Result<Loaded> {
-        let mut machine = Machine::cpu(rayon::current_num_threads())?;
+        let mut machine = Machine::on(task.device)?;
         let jacobian = self.programs.load(&mut machine)?;
         parameters::write(&mut machine, &self.parameters, task.parameters)?;
         jacobian.fold(&mut machine)?;

@@ -1,6 +1,7 @@
 //! The program as its users run it: every test starts the built binary.
 
 mod bad_input;
+mod devices;
 mod help;
 mod image_sets;
 mod images;

@@ -1,7 +1,9 @@
 //! The exact value from blocks of products against dense singular values.
 
 use crate::cases::{half_log_det, large, singular_values, small};
-use livi::entropy::{Accumulation, GramPrograms};
+use autograd::Machine;
+use livi::device::processor;
+use livi::entropy::{Accumulation, GramPrograms, ResidentPrograms};
 
 /// Memory that is short of `bytes` by one.
 fn short_of(bytes: usize) -> Option<usize> {
@@ -83,4 +85,54 @@ fn a_latent_of_a_wrong_length_is_refused() {
     let mut machine = GramPrograms::record(case.sampler.as_ref(), None).unwrap().load(&case.parameters, 1).unwrap();
     let message = machine.compute(&[0.0; 5], &mut |_, _| ()).unwrap_err().to_string();
     assert_eq!(message, "latent: has 5 numbers, expected 6");
+}
+
+#[test]
+fn a_gram_matrix_that_stays_with_its_machine_says_the_same() {
+    for case in small().iter().chain(&large()) {
+        let sampler = case.sampler.as_ref();
+        let mut here = GramPrograms::record(sampler, None).unwrap().load(&case.parameters, 2).unwrap();
+        here.compute(&case.latent, &mut |_, _| ()).unwrap();
+        let expected = here.gram().factor(0.3).unwrap().figures();
+        let mut memory = None;
+        let mut ways = Vec::new();
+        while let Ok(programs) = ResidentPrograms::record(sampler, memory) {
+            memory = short_of(programs.bytes());
+            ways.push(programs.accumulation());
+            let machine = Machine::on(processor()).unwrap();
+            let mut gram = programs.load(&case.parameters, machine).unwrap();
+            let mut heard = (0, 1);
+            gram.compute(&case.latent, &mut |done, of| heard = (done, of)).unwrap();
+            assert_eq!(heard.0, heard.1, "{}", case.name);
+            // A matrix serves any number of sigmas.
+            gram.figures(2.0).unwrap();
+            let found = gram.figures(0.3).unwrap();
+            for (name, found, expected) in [
+                ("half log-determinant", found.half_log_det, expected.half_log_det),
+                ("inverse trace", found.inverse_trace, expected.inverse_trace),
+                ("Frobenius norm", found.frobenius_squared, expected.frobenius_squared),
+                ("row sum", found.largest_row_sum, expected.largest_row_sum),
+            ] {
+                let allowed = 1e-9 * (1.0 + expected.abs());
+                assert!((found - expected).abs() < allowed, "{}, {name}: {found} {expected}", case.name);
+            }
+            // Every further block size says the same; one of each kind is enough.
+            if ways.len() == 4 {
+                break;
+            }
+        }
+        assert!(!ways.is_empty(), "{}", case.name);
+    }
+}
+
+#[test]
+fn a_resident_matrix_refuses_a_sigma_and_a_latent_that_do_not_fit() {
+    let case = &small()[1];
+    let programs = ResidentPrograms::record(case.sampler.as_ref(), None).unwrap();
+    let mut gram = programs.load(&case.parameters, Machine::on(processor()).unwrap()).unwrap();
+    assert_eq!(gram.compute(&[0.0; 5], &mut |_, _| ()).unwrap_err().to_string(), "latent: has 5 numbers, expected 6");
+    gram.compute(&case.latent, &mut |_, _| ()).unwrap();
+    assert!(gram.figures(0.0).unwrap_err().to_string().starts_with("sigma: is 0"));
+    let error = ResidentPrograms::record(case.sampler.as_ref(), Some(100)).unwrap_err();
+    assert!(matches!(error, livi::Error::Autograd(autograd::Error::Memory { limit: 100, .. })), "{error}");
 }

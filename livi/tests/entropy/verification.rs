@@ -4,6 +4,7 @@ use crate::cases::{Case, half_log_det, large, singular_values, small, uniform};
 use autograd::DType;
 use livi::Result;
 use livi::activation::Activation;
+use livi::device::processor;
 use livi::entropy::{Constants, GramPrograms, Method, Settings};
 use livi::sampler::MatMulSampler;
 use livi::verify::{Verification, verify, verify_within};
@@ -132,8 +133,20 @@ fn beyond_full_depth_every_claim_holds_without_the_spectrum_and_progress_is_told
         let sampler = case.sampler.as_ref();
         let mut say = |line: &str| lines.push(line.to_string());
         let parameters = &case.parameters;
-        let found = verify_within(sampler, parameters, &latents, sigma, methods, &settings, dtype, 1, memory, &mut say)
-            .unwrap();
+        let found = verify_within(
+            sampler,
+            parameters,
+            &latents,
+            sigma,
+            methods,
+            &settings,
+            dtype,
+            1,
+            processor(),
+            memory,
+            &mut say,
+        )
+        .unwrap();
         assert!(found.violations().is_empty(), "{dtype}:\n{found}");
         assert!(found.singular_values.is_empty() && found.rounding > 0.0);
         let mut mean = Constants::new(case.m(), case.d(), sigma).total();
@@ -192,9 +205,19 @@ fn too_little_memory_is_refused_before_anything_runs() {
     let latent = &case.latent;
     let (sampler, parameters, settings) = (case.sampler.as_ref(), &case.parameters, Settings::default());
     let (methods, memory) = (&[Method::Exact], Some(1 << 19));
-    let error = verify_within(sampler, parameters, latent, 0.1, methods, &settings, DType::F32, 1, memory, &mut |_| {
-        panic!("nothing runs")
-    })
+    let error = verify_within(
+        sampler,
+        parameters,
+        latent,
+        0.1,
+        methods,
+        &settings,
+        DType::F32,
+        1,
+        processor(),
+        memory,
+        &mut |_| panic!("nothing runs"),
+    )
     .unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("524288 are allowed"), "{error}");
@@ -210,10 +233,11 @@ fn krylov_spaces_that_do_not_fit_are_refused_before_the_exact_value_is_computed(
     assert!(GramPrograms::record(sampler, memory).is_ok());
     let methods = &[Method::Slq];
     let (latent, dtype) = (&case.latent, DType::F64);
-    let error = verify_within(sampler, parameters, latent, 0.1, methods, &settings, dtype, 1, memory, &mut |_| {
-        panic!("nothing runs")
-    })
-    .unwrap_err();
+    let error =
+        verify_within(sampler, parameters, latent, 0.1, methods, &settings, dtype, 1, processor(), memory, &mut |_| {
+            panic!("nothing runs")
+        })
+        .unwrap_err();
     assert!(error.to_string().contains("take fewer steps"), "{error}");
 }
 

@@ -54,6 +54,7 @@ impl Trainer {
         let count = self.program.tape.elements(self.program.weights);
         (self.finished, self.begun) = Component::read_finished(tensors, count)?;
         self.feed.begin(self.seed() ^ BATCH_STREAM);
+        self.fed = None;
         self.best = None;
         if tensors.names().any(|n| n == "best.weights") {
             let numbers = tensors.f64("best.score_and_log_std", &[2])?;
