@@ -1,28 +1,68 @@
 //! A device that runs commands: a card, or its emulation on the processor for tests.
 
+#[cfg(feature = "cuda")]
+use crate::card;
+#[cfg(feature = "emulated")]
+use crate::emulated;
 use crate::{Command, Error};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// Result of everything a device does.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A device with its stream: everything asked of it runs in order.
 #[derive(Clone, Debug)]
-pub struct Device {}
+pub struct Device {
+    backend: Backend,
+}
+
+/// What the program was built with.
+#[derive(Clone, Debug)]
+enum Backend {
+    #[cfg(feature = "cuda")]
+    Card(Arc<card::Card>),
+    #[cfg(feature = "emulated")]
+    Emulated,
+}
 
 /// Memory of a device, zeroed when allocated, freed when dropped.
 #[derive(Debug)]
-pub struct Memory {}
+pub struct Memory {
+    backend: MemoryBackend,
+}
+
+#[derive(Debug)]
+enum MemoryBackend {
+    #[cfg(feature = "cuda")]
+    Card(card::Memory),
+    #[cfg(feature = "emulated")]
+    Emulated(emulated::Memory),
+}
 
 /// Commands whose kernels are compiled and loaded, ready to run again and again.
 #[derive(Debug)]
-pub struct Sequence {}
+pub struct Sequence {
+    backend: SequenceBackend,
+}
+
+#[derive(Debug)]
+enum SequenceBackend {
+    #[cfg(feature = "cuda")]
+    Card(card::Sequence),
+    #[cfg(feature = "emulated")]
+    Emulated(emulated::Sequence),
+}
 
 impl Device {
     /// The card of that number.
     ///
     /// # Errors
     /// [`Error`] says what is missing, among them [`Error::NotBuilt`] in a program built without the feature `cuda`.
-    pub fn card(_ordinal: usize) -> Result<Self> {
+    pub fn card(#[allow(unused_variables)] ordinal: usize) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        return Ok(Self { backend: Backend::Card(Arc::new(card::Card::new(ordinal)?)) });
+        #[cfg(not(feature = "cuda"))]
         Err(Error::NotBuilt)
     }
 
@@ -31,12 +71,20 @@ impl Device {
     /// # Errors
     /// [`Error::NotBuilt`] in a program built without the feature `emulated`.
     pub fn emulated() -> Result<Self> {
+        #[cfg(feature = "emulated")]
+        return Ok(Self { backend: Backend::Emulated });
+        #[cfg(not(feature = "emulated"))]
         Err(Error::NotBuilt)
     }
 
     /// What the device calls itself.
     pub fn name(&self) -> &str {
-        ""
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => card.name(),
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => "emulated",
+        }
     }
 
     /// Bytes of memory that are free, and all there are.
@@ -44,15 +92,25 @@ impl Device {
     /// # Errors
     /// [`Error::Driver`].
     pub fn memory(&self) -> Result<(usize, usize)> {
-        Err(Error::NotBuilt)
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => card.memory(),
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => Ok((usize::MAX, usize::MAX)),
+        }
     }
 
     /// Allocates zeroed memory, aligned to 256 bytes.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn allocate(&self, _bytes: usize) -> Result<Memory> {
-        Err(Error::NotBuilt)
+    pub fn allocate(&self, bytes: usize) -> Result<Memory> {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => Ok(Memory { backend: MemoryBackend::Card(card::Memory::zeroed(card, bytes)?) }),
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => Ok(Memory { backend: MemoryBackend::Emulated(emulated::Memory::zeroed(bytes)?) }),
+        }
     }
 
     /// Copies bytes to the device. When it returns the slice may be changed again.
@@ -62,8 +120,17 @@ impl Device {
     ///
     /// # Safety
     /// The bytes at `to` belong to memory of this device that the caller may write.
-    pub unsafe fn write(&self, _to: u64, _bytes: &[u8]) -> Result<()> {
-        Err(Error::NotBuilt)
+    pub unsafe fn write(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        // SAFETY: the caller's promise.
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => unsafe { card.write(to, bytes) },
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => {
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
+                Ok(())
+            }
+        }
     }
 
     /// Copies bytes from the device once everything asked of it before is done.
@@ -73,8 +140,17 @@ impl Device {
     ///
     /// # Safety
     /// The bytes at `from` belong to memory of this device.
-    pub unsafe fn read(&self, _from: u64, _bytes: &mut [u8]) -> Result<()> {
-        Err(Error::NotBuilt)
+    pub unsafe fn read(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: the caller's promise.
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => unsafe { card.read(from, bytes) },
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => {
+                unsafe { std::ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+                Ok(())
+            }
+        }
     }
 
     /// Copies bytes on the device; returns before it is done.
@@ -84,16 +160,30 @@ impl Device {
     ///
     /// # Safety
     /// Both ranges belong to memory of this device and do not overlap; the caller may write those at `to`.
-    pub unsafe fn copy(&self, _from: u64, _to: u64, _bytes: usize) -> Result<()> {
-        Err(Error::NotBuilt)
+    pub unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's promise.
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => unsafe { card.copy(from, to, bytes) },
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => {
+                unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+                Ok(())
+            }
+        }
     }
 
     /// Compiles the kernels of commands and makes all ready.
     ///
     /// # Errors
     /// [`Error::Compile`] with the compiler's messages.
-    pub fn prepare(&self, _commands: Vec<Command>) -> Result<Sequence> {
-        Err(Error::NotBuilt)
+    pub fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => Ok(Sequence { backend: SequenceBackend::Card(card.prepare(commands)?) }),
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => Ok(Sequence { backend: SequenceBackend::Emulated(emulated::prepare(commands)?) }),
+        }
     }
 
     /// Runs commands; returns before they are done. From the second run on, a card replays them as one graph.
@@ -103,8 +193,16 @@ impl Device {
     ///
     /// # Safety
     /// All addresses in the commands are of memory that lives, belongs to this device and is as long as the commands need.
-    pub unsafe fn run(&self, _sequence: &mut Sequence) -> Result<()> {
-        Err(Error::NotBuilt)
+    pub unsafe fn run(&self, sequence: &mut Sequence) -> Result<()> {
+        // SAFETY: the caller's promise.
+        match (&self.backend, &mut sequence.backend) {
+            #[cfg(feature = "cuda")]
+            (Backend::Card(card), SequenceBackend::Card(sequence)) => unsafe { card.run(sequence) },
+            #[cfg(feature = "emulated")]
+            (Backend::Emulated, SequenceBackend::Emulated(sequence)) => unsafe { sequence.run().map(drop) },
+            #[allow(unreachable_patterns)]
+            _ => Err(Error::Driver("the commands were prepared for another device".into())),
+        }
     }
 
     /// Runs a single list of commands and waits; the seconds each command took, by the device's own clock.
@@ -114,8 +212,16 @@ impl Device {
     ///
     /// # Safety
     /// As for [`Device::run`].
-    pub unsafe fn profile(&self, _sequence: &mut Sequence) -> Result<Vec<f64>> {
-        Err(Error::NotBuilt)
+    pub unsafe fn profile(&self, sequence: &mut Sequence) -> Result<Vec<f64>> {
+        // SAFETY: the caller's promise.
+        match (&self.backend, &mut sequence.backend) {
+            #[cfg(feature = "cuda")]
+            (Backend::Card(card), SequenceBackend::Card(sequence)) => unsafe { card.profile(sequence) },
+            #[cfg(feature = "emulated")]
+            (Backend::Emulated, SequenceBackend::Emulated(sequence)) => unsafe { sequence.run() },
+            #[allow(unreachable_patterns)]
+            _ => Err(Error::Driver("the commands were prepared for another device".into())),
+        }
     }
 
     /// Waits until everything asked is done.
@@ -123,18 +229,33 @@ impl Device {
     /// # Errors
     /// [`Error::Driver`] for what failed.
     pub fn synchronize(&self) -> Result<()> {
-        Err(Error::NotBuilt)
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(ref card) => card.synchronize(),
+            #[cfg(feature = "emulated")]
+            Backend::Emulated => Ok(()),
+        }
     }
 }
 
 impl Memory {
     /// First byte, on the device.
     pub fn address(&self) -> u64 {
-        0
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            MemoryBackend::Card(ref memory) => memory.address(),
+            #[cfg(feature = "emulated")]
+            MemoryBackend::Emulated(ref memory) => memory.address(),
+        }
     }
 
     /// Bytes asked for.
     pub fn bytes(&self) -> usize {
-        0
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            MemoryBackend::Card(ref memory) => memory.bytes(),
+            #[cfg(feature = "emulated")]
+            MemoryBackend::Emulated(ref memory) => memory.bytes(),
+        }
     }
 }

@@ -11,11 +11,17 @@
 //! }
 //! ```
 
+#[cfg(feature = "cuda")]
+mod card;
 mod command;
 mod device;
+#[cfg(feature = "emulated")]
+mod emulated;
+mod math;
 
 pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real};
 pub use device::{Device, Memory, Sequence};
+pub use math::{LOOPS, MATH, device_functions};
 
 /// Why a device cannot be used, or what it failed at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

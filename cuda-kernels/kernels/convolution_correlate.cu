@@ -1,0 +1,304 @@
+// Results of convolutions, and (with TRANSPOSED) their transpose in the images: for each group the product of the packed filters (m, k) with the
+// elements of the source that they meet (k, pixel), which are gathered straight from the source, nothing is unfolded.
+//
+// Pixels of the written part whose distances are multiples of the filters' stride meet the same taps in the transposed case: they make a phase, and a
+// tile has pixels of one phase alone. Otherwise there is a single phase. In either case pixel (y, x) of a phase meets with tap (i, j)
+//     source row    y step + begin + direction i,
+// and a column likewise; what lies outside of the source is zero.
+//
+// The depth k runs over blocks of SLICE_CHANNELS channels of the source and, for each, over taps, SLICE_TAPS of them in a slice: neighbouring taps
+// meet the same elements, which first-level cache keeps. The packed filters are ordered so (see convolution_pack.cu), with zeros where channels or
+// taps do not fill a slice.
+//
+// In front stand, beside what convolution_tile.cu needs: OFFSET (a signed type for distances in elements within a group), TRANSPOSED, SLICE_CHANNELS,
+// SLICE_TAPS, TABLE (entries of the table of taps, at least SLICE times the taps' slices, where SLICE_TAPS > 1), WHOLE_CHANNELS (channels fill
+// their blocks), BLOCKS (that share a multiprocessor).
+
+// Threads that load one depth of b, depths loaded at once, and pixels and depths of a thread.
+#define LOADERS (TILE_N < THREADS ? TILE_N : THREADS)
+#define ROWS (THREADS / LOADERS)
+#define PIXELS (TILE_N / LOADERS)
+#define DEPTHS ((SLICE + ROWS - 1) / ROWS)
+// Vectors of a slice of the packed filters, all and those of a thread.
+#define PACKED (SLICE * TILE_M / VECTOR)
+#define COPIES ((PACKED + THREADS - 1) / THREADS)
+// Direction of the taps.
+#if TRANSPOSED
+#define DIRECTION (-1)
+#else
+#define DIRECTION 1
+#endif
+
+// One axis of a phase.
+struct Axis {
+    // Pixels, the first one's place in the written part, taps, and what the first tap meets at the first pixel.
+    u32 count, first, taps;
+    int begin;
+
+    // Of the axis with `length` pixels, filters of `filter` taps, and a phase of it.
+    __device__ __forceinline__ Axis(u32 phase, u32 length, u32 filter, u32 stride, u32 padding) {
+#if TRANSPOSED
+        // Pixel i meets tap u at (i + padding - u) / stride.
+        first = (phase + stride - padding % stride) % stride;
+        count = first < length ? (length - first + stride - 1) / stride : 0;
+        taps = phase < filter ? (filter - phase + stride - 1) / stride : 0;
+        begin = ((int)(first + padding) - (int)phase) / (int)stride;
+#else
+        first = 0;
+        count = length;
+        taps = filter;
+        begin = -(int)padding;
+#endif
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
+    const REAL* __restrict__ packed, const REAL* __restrict__ source, REAL* __restrict__ out,
+    // Groups, tiles of pixels (of the largest phase), images.
+    u32 groups, u32 tiles, u32 images,
+    // Source: channels, rows, columns; elements from one group, image, channel, row, column to the next.
+    u32 channels, u32 rows, u32 columns,
+    u64 source_group, u64 source_image, u64 source_channel, u64 source_row, u64 source_column,
+    // Packed filters: elements from one phase, and one group, to the next.
+    u64 packed_phase, u64 packed_group,
+    // Written part: rows of the product and those of a group, elements of a group, rows and columns of a channel, whether runs of pixels are aligned.
+    u32 all, u32 outputs, u64 out_group, u32 out_rows, u32 out_columns, u32 aligned,
+    u32 filter_rows, u32 filter_columns, u32 stride_y, u32 stride_x, u32 padding_y, u32 padding_x) {
+    __shared__ Vector shared_a[2][SLICE * STRIDE_M / VECTOR];
+    __shared__ Vector shared_b[2][SLICE * STRIDE_N / VECTOR];
+
+    const u32 row_tiles = (all + TILE_M - 1) / TILE_M;
+    u32 rest = blockIdx.x;
+    const u32 row_tile = rest % row_tiles;
+    rest /= row_tiles;
+    const u32 tile = rest % tiles;
+    rest /= tiles;
+    const u32 group = rest % groups, phase = rest / groups;
+#if TRANSPOSED
+    const Axis down(phase / stride_x, out_rows, filter_rows, stride_y, padding_y);
+    const Axis across(phase % stride_x, out_columns, filter_columns, stride_x, padding_x);
+#else
+    const Axis down(0, out_rows, filter_rows, stride_y, padding_y);
+    const Axis across(0, out_columns, filter_columns, stride_x, padding_x);
+#endif
+    const u32 area = down.count * across.count, pixels = images * area;
+    if (tile * TILE_N >= pixels) {
+        return;
+    }
+    source += group * source_group;
+    const u32 tap_slices = (down.taps * across.taps + SLICE_TAPS - 1) / SLICE_TAPS;
+    const u32 slices = (channels + SLICE_CHANNELS - 1) / SLICE_CHANNELS * tap_slices;
+    packed += phase * packed_phase + group * packed_group + (u64)row_tile * slices * (SLICE * TILE_M);
+
+    // Where the first tap finds the pixels that this thread loads.
+    OFFSET base[PIXELS];
+    int y[PIXELS], x[PIXELS];
+#pragma unroll
+    for (u32 p = 0; p < PIXELS; p++) {
+        u32 pixel = tile * TILE_N + threadIdx.x % LOADERS + p * LOADERS;
+        // Pixels past the end are in no result: they load what the last one does.
+        pixel = pixel < pixels ? pixel : pixels - 1;
+        const u32 image = pixel / area, within = pixel % area;
+        const u32 row = within / across.count, column = within % across.count;
+#if TRANSPOSED
+        y[p] = (int)row + down.begin;
+        x[p] = (int)column + across.begin;
+#else
+        y[p] = (int)(row * stride_y) + down.begin;
+        x[p] = (int)(column * stride_x) + across.begin;
+#endif
+        base[p] = (OFFSET)image * (OFFSET)source_image + y[p] * (OFFSET)source_row + x[p] * (OFFSET)source_column;
+    }
+    const u32 first_depth = threadIdx.x / LOADERS;
+
+#if SLICE_TAPS > 1
+    struct Tap {
+        OFFSET offset;
+        int down, across;
+    };
+    __shared__ Tap table[TABLE];
+    for (u32 entry = threadIdx.x; entry < tap_slices * SLICE; entry += THREADS) {
+        const u32 depth = entry % SLICE, tap = entry / SLICE * SLICE_TAPS + depth / SLICE_CHANNELS;
+        const bool exists = depth < SLICE_CHANNELS * SLICE_TAPS && tap < down.taps * across.taps;
+        const int i = exists ? DIRECTION * (int)(tap / across.taps) : 0, j = exists ? DIRECTION * (int)(tap % across.taps) : 0;
+        Tap own;
+        own.offset = i * (OFFSET)source_row + j * (OFFSET)source_column + (OFFSET)(depth % SLICE_CHANNELS) * (OFFSET)source_channel;
+        // A tap that does not exist meets nothing.
+        own.down = exists ? i : -(1 << 30);
+        own.across = j;
+        table[entry] = own;
+    }
+    __syncthreads();
+#endif
+
+    // The slice that is loaded next.
+    u32 channel = 0;
+#if SLICE_TAPS > 1
+    u32 tap_slice = 0;
+#else
+    u32 tap_row = 0, tap_column = 0;
+#endif
+    Vector loaded_a[COPIES];
+    REAL loaded_b[PIXELS][DEPTHS];
+
+    const auto load = [&]() {
+#pragma unroll
+        for (u32 c = 0; c < COPIES; c++) {
+            const u32 at = threadIdx.x + c * THREADS;
+            if (PACKED % THREADS == 0 || at < PACKED) {
+                loaded_a[c] = ((const Vector*)packed)[at];
+            }
+        }
+        packed += SLICE * TILE_M;
+#if SLICE_TAPS > 1
+        const OFFSET plane = (OFFSET)channel * (OFFSET)source_channel;
+        const Tap* taps = table + tap_slice * SLICE + first_depth;
+#pragma unroll
+        for (u32 d = 0; d < DEPTHS; d++) {
+            const u32 depth = first_depth + d * ROWS;
+            if (SLICE % ROWS == 0 || depth < SLICE) {
+                const Tap tap = taps[d * ROWS];
+                const bool exists = WHOLE_CHANNELS || channel + depth % SLICE_CHANNELS < channels;
+#pragma unroll
+                for (u32 p = 0; p < PIXELS; p++) {
+                    const bool meets = exists && (u32)(y[p] + tap.down) < rows && (u32)(x[p] + tap.across) < columns;
+                    loaded_b[p][d] = meets ? rounded(source[base[p] + plane + tap.offset]) : (REAL)0;
+                }
+            }
+        }
+        tap_slice++;
+        if (tap_slice == tap_slices) {
+            tap_slice = 0;
+            channel += SLICE_CHANNELS;
+        }
+#else
+        const int i = DIRECTION * (int)tap_row, j = DIRECTION * (int)tap_column;
+        const OFFSET offset = i * (OFFSET)source_row + j * (OFFSET)source_column + (OFFSET)(channel + first_depth) * (OFFSET)source_channel;
+#pragma unroll
+        for (u32 p = 0; p < PIXELS; p++) {
+            const bool meets = (u32)(y[p] + i) < rows && (u32)(x[p] + j) < columns;
+#pragma unroll
+            for (u32 d = 0; d < DEPTHS; d++) {
+                const u32 depth = first_depth + d * ROWS;
+                if (SLICE % ROWS == 0 || depth < SLICE) {
+                    const bool exists = meets && depth < SLICE_CHANNELS && (WHOLE_CHANNELS || channel + depth < channels);
+                    loaded_b[p][d] = exists ? rounded(source[base[p] + offset + (OFFSET)(d * ROWS) * (OFFSET)source_channel]) : (REAL)0;
+                }
+            }
+        }
+        tap_column++;
+        if (tap_column == across.taps) {
+            tap_column = 0;
+            tap_row++;
+            if (tap_row == down.taps) {
+                tap_row = 0;
+                channel += SLICE_CHANNELS;
+            }
+        }
+#endif
+    };
+    const auto place = [&](u32 half) {
+#pragma unroll
+        for (u32 c = 0; c < COPIES; c++) {
+            const u32 at = threadIdx.x + c * THREADS;
+            if (PACKED % THREADS == 0 || at < PACKED) {
+                shared_a[half][at / (TILE_M / VECTOR) * (STRIDE_M / VECTOR) + at % (TILE_M / VECTOR)] = loaded_a[c];
+            }
+        }
+        REAL* const b = (REAL*)shared_b[half];
+#pragma unroll
+        for (u32 d = 0; d < DEPTHS; d++) {
+            const u32 depth = first_depth + d * ROWS;
+            if (SLICE % ROWS == 0 || depth < SLICE) {
+#pragma unroll
+                for (u32 p = 0; p < PIXELS; p++) {
+                    b[depth * STRIDE_N + threadIdx.x % LOADERS + p * LOADERS] = loaded_b[p][d];
+                }
+            }
+        }
+    };
+
+    const Share share;
+    REAL sums[HELD_M][HELD_N][RUN] = {};
+    if (slices > 0) {
+        load();
+        place(0);
+    }
+    __syncthreads();
+    for (u32 slice = 0; slice < slices; slice++) {
+        const bool more = slice + 1 < slices;
+        if (more) {
+            load();
+        }
+        multiply((const REAL*)shared_a[slice % 2], (const REAL*)shared_b[slice % 2], sums, share);
+        if (more) {
+            place((slice + 1) % 2);
+        }
+        __syncthreads();
+    }
+
+    // Where this thread's pixels are written.
+    const u64 plane = (u64)out_rows * out_columns;
+    const u32 first_pixel = tile * TILE_N;
+    u64 places[HELD_N][RUN];
+#pragma unroll
+    for (u32 j = 0; j < HELD_N; j++) {
+        const u32 pixel = first_pixel + share.column(j);
+        u32 image = pixel / area, within = pixel % area;
+#if TRANSPOSED
+        u32 row = within / across.count, column = within % across.count;
+#pragma unroll
+        for (u32 r = 0; r < RUN; r++) {
+            places[j][r] = image * (outputs * plane) + (u64)(down.first + row * stride_y) * out_columns + across.first + column * stride_x;
+            column++;
+            if (column == across.count) {
+                column = 0;
+                row++;
+                if (row == down.count) {
+                    row = 0;
+                    image++;
+                }
+            }
+        }
+#else
+#pragma unroll
+        for (u32 r = 0; r < RUN; r++) {
+            places[j][r] = image * (outputs * plane) + within;
+            within++;
+            if (within == area) {
+                within = 0;
+                image++;
+            }
+        }
+#endif
+    }
+#pragma unroll
+    for (u32 i = 0; i < HELD_M; i++) {
+        const u32 m = row_tile * TILE_M + share.row(i);
+        if (m < all) {
+            const u32 further = all > outputs ? m / outputs : 0;
+            REAL* const to = out + (group + further) * out_group + (m - further * outputs) * plane;
+#pragma unroll
+            for (u32 j = 0; j < HELD_N; j++) {
+                const u32 pixel = first_pixel + share.column(j);
+                if (aligned) {
+                    if (pixel < pixels) {
+                        Run run;
+#pragma unroll
+                        for (u32 r = 0; r < RUN; r++) {
+                            run.at[r] = sums[i][j][r];
+                        }
+                        *(Run*)(to + places[j][0]) = run;
+                    }
+                } else {
+#pragma unroll
+                    for (u32 r = 0; r < RUN; r++) {
+                        if (pixel + r < pixels) {
+                            to[places[j][r]] = sums[i][j][r];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// What the kernels of convolutions have in common: a block of threads computes one tile of a matrix product a^T b, slice after slice of its depth.
+//
+// In front stand REAL, TILE_M and TILE_N (rows and columns of a block's tile), THREADS of a block, SLICE (depth of a slice), and
+// - without TENSOR: THREAD_M and THREAD_N, the sums of a thread. They are held in pieces of one vector, so that neighbouring threads read
+//   neighbouring vectors. More threads than sums need (TEAMS > 1) share the depth of each slice;
+// - with TENSOR: WARP_M and WARP_N, the sums of a warp, made of 16 by 8 products on tensor cores.
+// Slices lie in shared memory with rows of one depth, STRIDE_M (or STRIDE_N) elements apart. With DEEP they lie the other way round: all depths of a
+// row or column together, STRIDE_K elements from one row or column to the next.
+
+#define VECTOR ((u32)(16 / sizeof(REAL)))
+
+struct alignas(16) Vector {
+    REAL at[VECTOR];
+};
+
+#if TENSOR
+
+#define TEAMS 1
+// A thread holds RUN neighbours in a row, HELD_M rows by HELD_N such runs.
+#define RUN 2
+#define HELD_M (WARP_M / 8)
+#define HELD_N (WARP_N / 8)
+#define WARPS_N (TILE_N / WARP_N)
+
+// d += a b for a warp: a 16 by 8, b 8 by 8. With g = lane / 4 and t = lane % 4 a lane has of a (g, t), (g + 8, t), (g, t + 4) and (g + 8, t + 4), of b
+// (t, g) and (t + 4, g), of d (g, 2 t), (g, 2 t + 1) and the same of row g + 8.
+__device__ __forceinline__ void mma_tf32(float (&upper)[2], float (&lower)[2], const float (&a)[4], const float (&b)[2]) {
+#if defined(EMULATED) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800)
+    const u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (u32 k = 0; k < 8; k++) {
+        const float first = __shfl_sync(0xFFFFFFFFu, a[k / 4 * 2], (int)(lane / 4 * 4 + k % 4));
+        const float second = __shfl_sync(0xFFFFFFFFu, a[k / 4 * 2 + 1], (int)(lane / 4 * 4 + k % 4));
+#pragma unroll
+        for (u32 i = 0; i < 2; i++) {
+            const float right = __shfl_sync(0xFFFFFFFFu, b[k / 4], (int)((lane % 4 * 2 + i) * 4 + k % 4));
+            upper[i] += first * right;
+            lower[i] += second * right;
+        }
+    }
+#else
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(upper[0]), "+f"(upper[1]), "+f"(lower[0]), "+f"(lower[1])
+                 : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+                   "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+#endif
+}
+
+#else
+
+#define THREADS_M (TILE_M / THREAD_M)
+#define THREADS_N (TILE_N / THREAD_N)
+#define TEAMS (THREADS / (THREADS_M * THREADS_N))
+#define RUN VECTOR
+#define HELD_M THREAD_M
+#define HELD_N (THREAD_N / VECTOR)
+// A warp covers LANES_M by LANES_N threads.
+#define LANES_N (THREADS_N < 8 ? THREADS_N : THREADS_M < 4 ? 32 / THREADS_M : 8)
+#define LANES_M (32 / LANES_N)
+
+#endif
+
+// Neighbours that a thread holds.
+struct alignas(RUN * sizeof(REAL)) Run {
+    REAL at[RUN];
+};
+
+// Where a thread's sums lie in the tile.
+struct Share {
+    u32 team, m, n;
+
+    __device__ __forceinline__ Share() {
+        const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#if TENSOR
+        team = 0;
+        m = warp / WARPS_N * WARP_M + lane / 4;
+        n = warp % WARPS_N * WARP_N + lane % 4 * 2;
+#else
+        const u32 across = THREADS_N / LANES_N, own = warp % (across * (THREADS_M / LANES_M));
+        team = threadIdx.x / (THREADS_M * THREADS_N);
+        m = (own / across * LANES_M + lane / LANES_N) * VECTOR;
+        n = (own % across * LANES_N + lane % LANES_N) * VECTOR;
+#endif
+    }
+
+    // Row of the sums [i][..][..].
+    __device__ __forceinline__ u32 row(u32 i) const {
+#if TENSOR
+        return m + i * 8;
+#else
+        return m + i / VECTOR * (THREADS_M * VECTOR) + i % VECTOR;
+#endif
+    }
+
+    // First column of the sums [..][j][..].
+    __device__ __forceinline__ u32 column(u32 j) const {
+#if TENSOR
+        return n + j * 8;
+#else
+        return n + j * (THREADS_N * VECTOR);
+#endif
+    }
+};
+
+// sums += a^T b for a slice in shared memory.
+__device__ __forceinline__ void multiply(const REAL* a, const REAL* b, REAL (&sums)[HELD_M][HELD_N][RUN], const Share& share) {
+#if TENSOR
+    const u32 depth = threadIdx.x % 4, m = share.m, n = share.n - depth * 2 + threadIdx.x % 32 / 4;
+#if DEEP
+#define LEFT(row, k) a[(m + (row)) * STRIDE_K + depth + (k)]
+#define RIGHT(column, k) b[(n + (column)) * STRIDE_K + depth + (k)]
+#else
+#define LEFT(row, k) a[(depth + (k)) * STRIDE_M + m + (row)]
+#define RIGHT(column, k) b[(depth + (k)) * STRIDE_N + n + (column)]
+#endif
+#pragma unroll
+    for (u32 k = 0; k < SLICE; k += 8) {
+        float right[HELD_N][2];
+#pragma unroll
+        for (u32 j = 0; j < HELD_N; j++) {
+            right[j][0] = RIGHT(8 * j, k);
+            right[j][1] = RIGHT(8 * j, k + 4);
+        }
+#pragma unroll
+        for (u32 i = 0; i < HELD_M; i += 2) {
+            const float left[4] = {LEFT(8 * i, k), LEFT(8 * i + 8, k), LEFT(8 * i, k + 4), LEFT(8 * i + 8, k + 4)};
+#pragma unroll
+            for (u32 j = 0; j < HELD_N; j++) {
+                mma_tf32(sums[i][j], sums[i + 1][j], left, right[j]);
+            }
+        }
+    }
+#else
+#pragma unroll
+    for (u32 first = 0; first < SLICE; first += TEAMS) {
+        const u32 k = first + share.team;
+        Vector left[THREAD_M / VECTOR], right[HELD_N];
+#pragma unroll
+        for (u32 i = 0; i < THREAD_M / VECTOR; i++) {
+            left[i] = *(const Vector*)(a + k * STRIDE_M + share.row(i * VECTOR));
+        }
+#pragma unroll
+        for (u32 j = 0; j < HELD_N; j++) {
+            right[j] = *(const Vector*)(b + k * STRIDE_N + share.column(j));
+        }
+#pragma unroll
+        for (u32 i = 0; i < HELD_M; i++) {
+#pragma unroll
+            for (u32 j = 0; j < HELD_N; j++) {
+#pragma unroll
+                for (u32 r = 0; r < RUN; r++) {
+                    sums[i][j][r] += left[i / VECTOR].at[i % VECTOR] * right[j].at[r];
+                }
+            }
+        }
+    }
+#endif
+}

@@ -1,0 +1,146 @@
+//! The processor in the place of a card, for tests on machines without one: the kernels' own sources behind a shim, products by faer.
+
+mod compile;
+mod product;
+
+use crate::{Argument, Command, Error, Launch, device::Result};
+use compile::Compiled;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::sync::Arc;
+use std::time::Instant;
+
+const ALIGNMENT: usize = 256;
+
+/// Zeroed memory whose address stands for one on a device.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pointer: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: the memory is owned; who may touch it when is decided by its holder.
+unsafe impl Send for Memory {}
+// SAFETY: as above; shared references give out nothing but the address.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
+        let layout = Self::layout(bytes)?;
+        // SAFETY: the layout is not empty.
+        let pointer = unsafe { alloc_zeroed(layout) };
+        if pointer.is_null() { Err(Error::OutOfMemory { needed: bytes, free: 0 }) } else { Ok(Self { pointer, bytes }) }
+    }
+
+    fn layout(bytes: usize) -> Result<Layout> {
+        Layout::from_size_align(bytes.max(1), ALIGNMENT).map_err(|_| Error::OutOfMemory { needed: bytes, free: 0 })
+    }
+
+    pub(crate) fn address(&self) -> u64 {
+        self.pointer as u64
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Ok(layout) = Self::layout(self.bytes) {
+            // SAFETY: allocated with the same layout and not freed before.
+            unsafe { dealloc(self.pointer, layout) }
+        }
+    }
+}
+
+/// Commands with their compiled kernels.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    commands: Vec<(Command, Option<Arc<Compiled>>)>,
+}
+
+/// Compiles the kernels of commands and checks that the launches fit them.
+pub(crate) fn prepare(commands: Vec<Command>) -> Result<Sequence> {
+    let mut prepared = Vec::with_capacity(commands.len());
+    for command in commands {
+        let compiled = match &command {
+            Command::Launch(launch) => Some(check(launch)?),
+            _ => None,
+        };
+        prepared.push((command, compiled));
+    }
+    Ok(Sequence { commands: prepared })
+}
+
+fn size(argument: &Argument) -> u32 {
+    match argument {
+        Argument::U32(_) | Argument::F32(_) => 4,
+        Argument::Pointer(_) | Argument::U64(_) | Argument::F64(_) => 8,
+    }
+}
+
+/// The compiled kernel of a launch that a card would accept.
+fn check(launch: &Launch) -> Result<Arc<Compiled>> {
+    let wrong = |problem: String| Err(Error::Driver(format!("kernel {}: {problem}", launch.kernel.name)));
+    let [x, y, z] = launch.block.map(u64::from);
+    if x * y * z == 0 || x * y * z > 1024 || z > 64 {
+        return wrong(format!("a block of {:?} threads", launch.block));
+    }
+    let [x, y, z] = launch.grid;
+    if x == 0 || y == 0 || z == 0 || x > i32::MAX as u32 || y > 65_535 || z > 65_535 {
+        return wrong(format!("a grid of {:?} blocks", launch.grid));
+    }
+    if launch.shared_bytes > 227 * 1024 {
+        return wrong(format!("{} bytes of shared memory", launch.shared_bytes));
+    }
+    let compiled = compile::compile(&launch.kernel)?;
+    let expected = compiled.sizes(&launch.kernel.name)?;
+    let given: Vec<u32> = launch.arguments.iter().map(size).collect();
+    if expected != given {
+        return wrong(format!("arguments of {given:?} bytes were given where {expected:?} are needed"));
+    }
+    Ok(compiled)
+}
+
+impl Sequence {
+    /// Runs the commands; the seconds each took.
+    ///
+    /// # Safety
+    /// As for `Device::run`.
+    pub(crate) unsafe fn run(&self) -> Result<Vec<f64>> {
+        let mut seconds = Vec::with_capacity(self.commands.len());
+        for (command, compiled) in &self.commands {
+            let start = Instant::now();
+            // SAFETY: the caller's promise; launches were checked against their kernels.
+            unsafe {
+                match (command, compiled) {
+                    (Command::Launch(launch), Some(compiled)) => run(launch, compiled)?,
+                    (Command::Launch(_), None) => return Err(Error::Driver("a kernel was not compiled".into())),
+                    (Command::Gemm(gemm), _) => product::run(gemm),
+                    (Command::Zero { to, bytes }, _) => std::ptr::write_bytes(*to as *mut u8, 0, *bytes),
+                    (Command::Copy { from, to, bytes }, _) => {
+                        std::ptr::copy_nonoverlapping(*from as *const u8, *to as *mut u8, *bytes);
+                    }
+                }
+            }
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        Ok(seconds)
+    }
+}
+
+unsafe fn run(launch: &Launch, compiled: &Compiled) -> Result<()> {
+    let mut values: Vec<[u8; 8]> = launch
+        .arguments
+        .iter()
+        .map(|argument| match argument {
+            Argument::Pointer(x) | Argument::U64(x) => x.to_ne_bytes(),
+            Argument::F64(x) => x.to_ne_bytes(),
+            Argument::U32(x) => u64::from(*x).to_ne_bytes(),
+            Argument::F32(x) => u64::from(x.to_bits()).to_ne_bytes(),
+        })
+        .collect();
+    let mut pointers: Vec<*mut u8> = values.iter_mut().map(|value| value.as_mut_ptr()).collect();
+    // SAFETY: the sizes were checked; the rest is the caller's promise. (Four bytes are the first ones on the little-endian machines there are.)
+    unsafe { compiled.launch(&launch.kernel.name, &mut pointers, launch.grid, launch.block) }
+}

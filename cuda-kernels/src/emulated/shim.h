@@ -1,0 +1,304 @@
+// Stands in for CUDA when the system's C++ compiler compiles kernels: every thread of a block is a fiber, blocks run one after another.
+#define EMULATED 1
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static const
+#define __shared__ static
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+
+struct dim3 {
+    unsigned x, y, z;
+};
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline double2 make_double2(double x, double y) { return {x, y}; }
+static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+alignas(256) unsigned char shared_memory[256 * 1024];
+
+namespace emulated {
+
+enum State { READY, AT_BARRIER, AT_SHUFFLE, DONE };
+
+const unsigned WARP = 32, MOST = 1024;
+const size_t STACK = 96 * 1024;
+
+struct Fiber {
+    void* stack;
+    State state;
+#if defined(__x86_64__)
+    void* pointer;
+#else
+    ucontext_t context;
+#endif
+};
+
+static Fiber fibers[MOST];
+static unsigned current, threads;
+static void (*entry)(void**);
+static void** arguments;
+static const char* failure;
+// What the lanes of each warp exchange; two of each, since a lane may write the next value before its neighbour has read the last one.
+static unsigned long long exchanged[2][MOST];
+static unsigned turns[MOST];
+
+static void place(unsigned thread) {
+    threadIdx.x = thread % blockDim.x;
+    threadIdx.y = thread / blockDim.x % blockDim.y;
+    threadIdx.z = thread / (blockDim.x * blockDim.y);
+}
+
+#if defined(__x86_64__)
+static void* scheduler;
+extern "C" void emulated_switch(void** from, void* to) __attribute__((visibility("hidden")));
+asm(R"(
+.text
+.p2align 4
+.hidden emulated_switch
+.globl emulated_switch
+emulated_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+)");
+static void yield(State state) {
+    Fiber& fiber = fibers[current];
+    fiber.state = state;
+    emulated_switch(&fiber.pointer, scheduler);
+}
+static void body() {
+    entry(arguments);
+    yield(DONE);
+    std::abort();
+}
+static void begin(Fiber& fiber) {
+    uintptr_t top = ((uintptr_t)fiber.stack + STACK) & ~(uintptr_t)15;
+    void** stack = (void**)top;
+    *--stack = nullptr;
+    *--stack = nullptr;
+    *--stack = (void*)&body;
+    for (int k = 0; k < 6; k++) *--stack = nullptr;
+    fiber.pointer = stack;
+}
+static void resume(Fiber& fiber) { emulated_switch(&scheduler, fiber.pointer); }
+#else
+static ucontext_t scheduler;
+static void yield(State state) {
+    Fiber& fiber = fibers[current];
+    fiber.state = state;
+    swapcontext(&fiber.context, &scheduler);
+}
+static void body() {
+    entry(arguments);
+    yield(DONE);
+}
+static void begin(Fiber& fiber) {
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack;
+    fiber.context.uc_stack.ss_size = STACK;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, body, 0);
+}
+static void resume(Fiber& fiber) { swapcontext(&scheduler, &fiber.context); }
+#endif
+
+// Runs the threads of one block until all are done.
+static void run_block() {
+    for (unsigned t = 0; t < threads; t++) {
+        if (!fibers[t].stack) fibers[t].stack = std::malloc(STACK);
+        fibers[t].state = READY;
+        turns[t] = 0;
+        begin(fibers[t]);
+    }
+    for (;;) {
+        for (unsigned first = 0; first < threads; first += WARP) {
+            unsigned last = first + WARP < threads ? first + WARP : threads;
+            for (;;) {
+                unsigned shuffling = 0;
+                for (unsigned t = first; t < last; t++) {
+                    if (fibers[t].state == READY) {
+                        current = t;
+                        place(t);
+                        resume(fibers[t]);
+                    }
+                    shuffling += fibers[t].state == AT_SHUFFLE;
+                }
+                if (shuffling == 0) break;
+                if (shuffling != WARP) {
+                    failure = "the threads of a warp did not all reach a shuffle";
+                    return;
+                }
+                for (unsigned t = first; t < last; t++) fibers[t].state = READY;
+            }
+        }
+        unsigned waiting = 0, done = 0;
+        for (unsigned t = 0; t < threads; t++) {
+            waiting += fibers[t].state == AT_BARRIER;
+            done += fibers[t].state == DONE;
+        }
+        if (done == threads) return;
+        if (waiting != threads) {
+            failure = "the threads of a block did not all reach a barrier";
+            return;
+        }
+        for (unsigned t = 0; t < threads; t++) fibers[t].state = READY;
+    }
+}
+
+template <typename T>
+static T exchange(T value, unsigned source) {
+    static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
+    unsigned self = current, turn = turns[self]++ & 1;
+    std::memcpy(&exchanged[turn][self], &value, sizeof(T));
+    yield(AT_SHUFFLE);
+    T result;
+    std::memcpy(&result, &exchanged[turn][self / WARP * WARP + source], sizeof(T));
+    return result;
+}
+
+template <typename... A, size_t... I>
+static void call(void (*f)(A...), void** values, std::index_sequence<I...>) {
+    f(*(std::remove_const_t<A>*)values[I]...);
+}
+template <typename... A>
+static void call(void (*f)(A...), void** values) {
+    call(f, values, std::index_sequence_for<A...>());
+}
+template <typename... A>
+static unsigned sizes(void (*)(A...), unsigned* out) {
+    unsigned all[] = {0, (unsigned)sizeof(A)...};
+    for (unsigned k = 0; k < sizeof...(A); k++) out[k] = all[k + 1];
+    return sizeof...(A);
+}
+
+static const char* launch(void (*f)(void**), void** values, const unsigned* grid, const unsigned* block, bool fibrous) {
+    entry = f;
+    arguments = values;
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {block[0], block[1], block[2]};
+    threads = block[0] * block[1] * block[2];
+    failure = nullptr;
+    for (unsigned z = 0; z < grid[2]; z++)
+        for (unsigned y = 0; y < grid[1]; y++)
+            for (unsigned x = 0; x < grid[0]; x++) {
+                blockIdx = {x, y, z};
+                if (fibrous) {
+                    run_block();
+                    if (failure) return failure;
+                } else {
+                    for (unsigned t = 0; t < threads; t++) {
+                        place(t);
+                        f(values);
+                    }
+                }
+            }
+    return nullptr;
+}
+
+}  // namespace emulated
+
+static inline void __syncthreads() { emulated::yield(emulated::AT_BARRIER); }
+static inline void __syncwarp(unsigned = 0xffffffffu) { emulated::exchange(0, emulated::current % 32); }
+template <typename T>
+static inline T __shfl_sync(unsigned, T value, int source, int = 32) { return emulated::exchange(value, source & 31); }
+template <typename T>
+static inline T __shfl_xor_sync(unsigned, T value, int mask, int = 32) { return emulated::exchange(value, (emulated::current % 32) ^ mask); }
+template <typename T>
+static inline T __shfl_down_sync(unsigned, T value, unsigned by, int = 32) {
+    unsigned lane = emulated::current % 32;
+    return emulated::exchange(value, lane + by < 32 ? lane + by : lane);
+}
+template <typename T>
+static inline T __shfl_up_sync(unsigned, T value, unsigned by, int = 32) {
+    unsigned lane = emulated::current % 32;
+    return emulated::exchange(value, lane >= by ? lane - by : lane);
+}
+template <typename T>
+static inline T atomicMin(T* place, T value) {
+    T old = *place;
+    if (value < old) *place = value;
+    return old;
+}
+template <typename T>
+static inline T atomicMax(T* place, T value) {
+    T old = *place;
+    if (value > old) *place = value;
+    return old;
+}
+static inline unsigned atomicAdd(unsigned* place, unsigned value) { unsigned old = *place; *place += value; return old; }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)(((unsigned __int128)a * b) >> 64); }
+static inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fsub_rn(float a, float b) { return a - b; }
+static inline float __fdiv_rn(float a, float b) { return a / b; }
+static inline float __fsqrt_rn(float a) { return std::sqrt(a); }
+static inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline double __dadd_rn(double a, double b) { return a + b; }
+static inline double __dsub_rn(double a, double b) { return a - b; }
+static inline double __ddiv_rn(double a, double b) { return a / b; }
+static inline double __dsqrt_rn(double a) { return std::sqrt(a); }
+static inline float rsqrtf(float a) { return 1.0f / std::sqrt(a); }
+static inline double rsqrt(double a) { return 1.0 / std::sqrt(a); }
+static inline float __int_as_float(int a) { float b; std::memcpy(&b, &a, 4); return b; }
+static inline int __float_as_int(float a) { int b; std::memcpy(&b, &a, 4); return b; }
+static inline float __uint_as_float(unsigned a) { float b; std::memcpy(&b, &a, 4); return b; }
+static inline unsigned __float_as_uint(float a) { unsigned b; std::memcpy(&b, &a, 4); return b; }
+static inline double __longlong_as_double(long long a) { double b; std::memcpy(&b, &a, 8); return b; }
+static inline long long __double_as_longlong(double a) { long long b; std::memcpy(&b, &a, 8); return b; }
+static inline double __hiloint2double(int high, int low) { return __longlong_as_double(((long long)high << 32) | (unsigned)low); }
+static inline unsigned __float2uint_rz(float a) { return !(a > 0.0f) ? 0u : a >= 4294967296.0f ? 0xffffffffu : (unsigned)a; }
+static inline unsigned __double2uint_rz(double a) { return !(a > 0.0) ? 0u : a >= 4294967295.0 ? 0xffffffffu : (unsigned)a; }
+template <typename T>
+static inline T __ldg(const T* place) { return *place; }
+static inline int __popc(unsigned a) { return __builtin_popcount(a); }
+static inline int __clz(int a) { return a ? __builtin_clz((unsigned)a) : 32; }
+template <typename T>
+static inline T min(T a, T b) { return b < a ? b : a; }
+template <typename T>
+static inline T max(T a, T b) { return a < b ? b : a; }
+
+#define EMULATE(name)                                                                                                             \
+    static void emulated_call_##name(void** values) { emulated::call(&name, values); }                                            \
+    extern "C" unsigned emulated_sizes_##name(unsigned* out) { return emulated::sizes(&name, out); }                              \
+    extern "C" const char* emulated_launch_##name(void** values, const unsigned* grid, const unsigned* block, bool fibrous) {     \
+        return emulated::launch(emulated_call_##name, values, grid, block, fibrous);                                              \
+    }
