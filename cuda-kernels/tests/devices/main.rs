@@ -1,0 +1,77 @@
+//! What every device must do, on the emulated one (feature `emulated`) and on a card.
+
+#[cfg(any(feature = "cuda", feature = "emulated"))]
+mod duties;
+
+#[cfg(feature = "emulated")]
+mod emulated {
+    use super::duties;
+    use cuda_kernels::Device;
+
+    #[test]
+    fn memory_holds_what_is_written() {
+        duties::memory(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn kernels_run() {
+        duties::kernels(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn products_are_right() {
+        duties::products(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn sequences_repeat() {
+        duties::repetition(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn wrong_kernels_and_launches_are_errors() {
+        duties::errors(&Device::emulated().unwrap());
+    }
+}
+
+#[cfg(feature = "cuda")]
+mod card {
+    use super::duties;
+    use cuda_kernels::Device;
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn memory_holds_what_is_written() {
+        duties::memory(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn kernels_run() {
+        duties::kernels(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn products_are_right() {
+        duties::products(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn sequences_repeat() {
+        duties::repetition(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn wrong_kernels_are_errors() {
+        duties::compile_error(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    fn a_card_that_is_not_there_is_an_error() {
+        let error = Device::card(4096).unwrap_err().to_string();
+        assert!(!error.is_empty());
+    }
+}
