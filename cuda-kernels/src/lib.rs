@@ -17,11 +17,15 @@ mod command;
 mod device;
 #[cfg(feature = "emulated")]
 mod emulated;
+mod index;
 mod math;
+mod noise;
 
 pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real};
 pub use device::{Device, Memory, Sequence};
+pub use index::{Array, IndexVector, Item, Status, gather, identity, index_offset, one_hot, scatter_add};
 pub use math::{LOOPS, MATH, device_functions};
+pub use noise::{NoiseKind, noise};
 
 /// Why a device cannot be used, or what it failed at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -50,7 +50,7 @@ fn finish(site: &Site<'_>, epilogue: &Epilogue, out: Window, summed: bool, lower
     if summed {
         shape[0] = 1;
     }
-    let entry = |mut window: Window| {
+    let entry = |mut window: Window| -> Result<Window> {
         if summed && window.shape.len() == 3 {
             window.shape[0] = 1;
         }
