@@ -14,15 +14,18 @@
 #[cfg(feature = "cuda")]
 mod card;
 mod command;
+pub mod convolution;
 mod device;
 #[cfg(feature = "emulated")]
 mod emulated;
+mod factor;
 mod index;
 mod math;
 mod noise;
 
 pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real};
 pub use device::{Device, Memory, Sequence};
+pub use factor::{Factors, Strided};
 pub use index::{Array, IndexVector, Item, Status, gather, identity, index_offset, one_hot, scatter_add};
 pub use math::{LOOPS, MATH, device_functions};
 pub use noise::{NoiseKind, noise};
