@@ -11,17 +11,19 @@
 // taps do not fill a slice.
 //
 // In front stand, beside what convolution_tile.cu needs: OFFSET (a signed type for distances in elements within a group), TRANSPOSED, SLICE_CHANNELS,
-// SLICE_TAPS, TABLE (entries of the table of taps, at least SLICE times the taps' slices, where SLICE_TAPS > 1), WHOLE_CHANNELS (channels fill
-// their blocks), BLOCKS (that share a multiprocessor).
+// SLICE_TAPS, WHOLE_CHANNELS (channels fill their blocks), BLOCKS (that share a multiprocessor).
+//
+// Shared memory: STAGES slices of both operands, and where SLICE_TAPS > 1 a table of SLICE taps for each of the taps' slices.
 
-// Threads that load one depth of b, depths loaded at once, and pixels and depths of a thread.
+// Threads that load one depth of b, depths loaded at once, and pixels of a thread.
 #define LOADERS (TILE_N < THREADS ? TILE_N : THREADS)
 #define ROWS (THREADS / LOADERS)
 #define PIXELS (TILE_N / LOADERS)
-#define DEPTHS ((SLICE + ROWS - 1) / ROWS)
 // Vectors of a slice of the packed filters, all and those of a thread.
 #define PACKED (SLICE * TILE_M / VECTOR)
 #define COPIES ((PACKED + THREADS - 1) / THREADS)
+// Elements of a slice of both operands in shared memory.
+#define STAGE (SLICE * (STRIDE_M + STRIDE_N))
 // Direction of the taps.
 #if TRANSPOSED
 #define DIRECTION (-1)
@@ -52,7 +54,7 @@ struct Axis {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correlate(
     const REAL* __restrict__ packed, const REAL* __restrict__ source, REAL* __restrict__ out,
     // Groups, tiles of pixels (of the largest phase), images.
     u32 groups, u32 tiles, u32 images,
@@ -64,8 +66,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
     // Written part: rows of the product and those of a group, elements of a group, rows and columns of a channel, whether runs of pixels are aligned.
     u32 all, u32 outputs, u64 out_group, u32 out_rows, u32 out_columns, u32 aligned,
     u32 filter_rows, u32 filter_columns, u32 stride_y, u32 stride_x, u32 padding_y, u32 padding_x) {
-    __shared__ Vector shared_a[2][SLICE * STRIDE_M / VECTOR];
-    __shared__ Vector shared_b[2][SLICE * STRIDE_N / VECTOR];
+    REAL* const shared = (REAL*)shared_memory;
 
     const u32 row_tiles = (all + TILE_M - 1) / TILE_M;
     u32 rest = blockIdx.x;
@@ -116,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
         OFFSET offset;
         int down, across;
     };
-    __shared__ Tap table[TABLE];
+    Tap* const table = (Tap*)(shared + STAGES * STAGE);
     for (u32 entry = threadIdx.x; entry < tap_slices * SLICE; entry += THREADS) {
         const u32 depth = entry % SLICE, tap = entry / SLICE * SLICE_TAPS + depth / SLICE_CHANNELS;
         const bool exists = depth < SLICE_CHANNELS * SLICE_TAPS && tap < down.taps * across.taps;
@@ -138,31 +139,30 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
 #else
     u32 tap_row = 0, tap_column = 0;
 #endif
-    Vector loaded_a[COPIES];
-    REAL loaded_b[PIXELS][DEPTHS];
-
-    const auto load = [&]() {
+    const auto load = [&](u32 stage) {
+        REAL* const a = shared + stage * STAGE;
+        REAL* const b = a + SLICE * STRIDE_M + first_depth * STRIDE_N + threadIdx.x % LOADERS;
 #pragma unroll
         for (u32 c = 0; c < COPIES; c++) {
             const u32 at = threadIdx.x + c * THREADS;
             if (PACKED % THREADS == 0 || at < PACKED) {
-                loaded_a[c] = ((const Vector*)packed)[at];
+                copy((Vector*)(a + at / (TILE_M / VECTOR) * STRIDE_M) + at % (TILE_M / VECTOR), (const Vector*)packed + at);
             }
         }
         packed += SLICE * TILE_M;
 #if SLICE_TAPS > 1
         const OFFSET plane = (OFFSET)channel * (OFFSET)source_channel;
-        const Tap* taps = table + tap_slice * SLICE + first_depth;
+        const Tap* const taps = table + tap_slice * SLICE + first_depth;
 #pragma unroll
-        for (u32 d = 0; d < DEPTHS; d++) {
-            const u32 depth = first_depth + d * ROWS;
+        for (u32 d = 0; d < SLICE; d += ROWS) {
+            const u32 depth = first_depth + d;
             if (SLICE % ROWS == 0 || depth < SLICE) {
-                const Tap tap = taps[d * ROWS];
+                const Tap tap = taps[d];
                 const bool exists = WHOLE_CHANNELS || channel + depth % SLICE_CHANNELS < channels;
 #pragma unroll
                 for (u32 p = 0; p < PIXELS; p++) {
                     const bool meets = exists && (u32)(y[p] + tap.down) < rows && (u32)(x[p] + tap.across) < columns;
-                    loaded_b[p][d] = meets ? rounded(source[base[p] + plane + tap.offset]) : (REAL)0;
+                    copy(b + d * STRIDE_N + p * LOADERS, source + (base[p] + plane + tap.offset), meets);
                 }
             }
         }
@@ -177,12 +177,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
 #pragma unroll
         for (u32 p = 0; p < PIXELS; p++) {
             const bool meets = (u32)(y[p] + i) < rows && (u32)(x[p] + j) < columns;
+            const REAL* const from = source + (base[p] + offset);
 #pragma unroll
-            for (u32 d = 0; d < DEPTHS; d++) {
-                const u32 depth = first_depth + d * ROWS;
+            for (u32 d = 0; d < SLICE; d += ROWS) {
+                const u32 depth = first_depth + d;
                 if (SLICE % ROWS == 0 || depth < SLICE) {
                     const bool exists = meets && depth < SLICE_CHANNELS && (WHOLE_CHANNELS || channel + depth < channels);
-                    loaded_b[p][d] = exists ? rounded(source[base[p] + offset + (OFFSET)(d * ROWS) * (OFFSET)source_channel]) : (REAL)0;
+                    copy(b + d * STRIDE_N + p * LOADERS, from + d * source_channel, exists);
                 }
             }
         }
@@ -197,44 +198,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
         }
 #endif
     };
-    const auto place = [&](u32 half) {
-#pragma unroll
-        for (u32 c = 0; c < COPIES; c++) {
-            const u32 at = threadIdx.x + c * THREADS;
-            if (PACKED % THREADS == 0 || at < PACKED) {
-                shared_a[half][at / (TILE_M / VECTOR) * (STRIDE_M / VECTOR) + at % (TILE_M / VECTOR)] = loaded_a[c];
-            }
-        }
-        REAL* const b = (REAL*)shared_b[half];
-#pragma unroll
-        for (u32 d = 0; d < DEPTHS; d++) {
-            const u32 depth = first_depth + d * ROWS;
-            if (SLICE % ROWS == 0 || depth < SLICE) {
-#pragma unroll
-                for (u32 p = 0; p < PIXELS; p++) {
-                    b[depth * STRIDE_N + threadIdx.x % LOADERS + p * LOADERS] = loaded_b[p][d];
-                }
-            }
-        }
-    };
 
     const Share share;
     REAL sums[HELD_M][HELD_N][RUN] = {};
-    if (slices > 0) {
-        load();
-        place(0);
+#pragma unroll
+    for (u32 slice = 0; slice < STAGES - 1; slice++) {
+        if (slice < slices) {
+            load(slice);
+        }
+        sent();
     }
-    __syncthreads();
+    u32 stage = 0, next = STAGES - 1;
     for (u32 slice = 0; slice < slices; slice++) {
-        const bool more = slice + 1 < slices;
-        if (more) {
-            load();
+        arrived();
+        if (slice + STAGES - 1 < slices) {
+            load(next);
         }
-        multiply((const REAL*)shared_a[slice % 2], (const REAL*)shared_b[slice % 2], sums, share);
-        if (more) {
-            place((slice + 1) % 2);
-        }
-        __syncthreads();
+        sent();
+        next = next + 1 < STAGES ? next + 1 : 0;
+        multiply(shared + stage * STAGE, shared + stage * STAGE + SLICE * STRIDE_M, sums, share);
+        stage = stage + 1 < STAGES ? stage + 1 : 0;
     }
 
     // Where this thread's pixels are written.
@@ -243,34 +226,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
     u64 places[HELD_N][RUN];
 #pragma unroll
     for (u32 j = 0; j < HELD_N; j++) {
-        const u32 pixel = first_pixel + share.column(j);
-        u32 image = pixel / area, within = pixel % area;
+#pragma unroll
+        for (u32 r = 0; r < RUN; r++) {
+            const u32 pixel = first_pixel + share.column(j) + r, image = pixel / area, within = pixel % area;
 #if TRANSPOSED
-        u32 row = within / across.count, column = within % across.count;
-#pragma unroll
-        for (u32 r = 0; r < RUN; r++) {
-            places[j][r] = image * (outputs * plane) + (u64)(down.first + row * stride_y) * out_columns + across.first + column * stride_x;
-            column++;
-            if (column == across.count) {
-                column = 0;
-                row++;
-                if (row == down.count) {
-                    row = 0;
-                    image++;
-                }
-            }
-        }
+            const u32 row = down.first + within / across.count * stride_y, column = across.first + within % across.count * stride_x;
+            places[j][r] = image * (outputs * plane) + row * out_columns + column;
 #else
-#pragma unroll
-        for (u32 r = 0; r < RUN; r++) {
             places[j][r] = image * (outputs * plane) + within;
-            within++;
-            if (within == area) {
-                within = 0;
-                image++;
-            }
-        }
 #endif
+        }
     }
 #pragma unroll
     for (u32 i = 0; i < HELD_M; i++) {

@@ -7,6 +7,8 @@
 //
 // In front stand, beside what convolution_tile.cu needs: OFFSET (a signed type for distances in elements within a group), BLOCKS (that share a
 // multiprocessor).
+//
+// Shared memory: STAGES slices of both operands, or the sums of a team if these take more.
 
 #define PACE 8
 #define ROWS (THREADS / PACE)
@@ -23,15 +25,13 @@
 #define SIZE_N (SLICE * STRIDE_N)
 #define AT(row, depth, stride) ((depth) * (stride) + (row))
 #endif
-// Two slices of both, and room for the sums of a team.
-#define SHARED (2 * (SIZE_M + SIZE_N) > (TEAMS > 1 ? TILE_M * TILE_N : 0) ? 2 * (SIZE_M + SIZE_N) : TILE_M * TILE_N)
 
 // x / divisor for x below 2^31, by a reciprocal: see `Divisor` in convolution/mod.rs.
 __device__ __forceinline__ u32 quotient(u32 x, u32 reciprocal, u32 shift) {
     return reciprocal == 0 ? x : __umulhi(x, reciprocal) >> shift;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_filter(
     const REAL* __restrict__ results, const REAL* __restrict__ images, REAL* __restrict__ out,
     // Groups, parts of the depth, pixels of a part (a multiple of SLICE) and all.
     u32 groups, u32 parts, u32 depth, u32 pixels,
@@ -44,9 +44,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
     // Rows of the product and those of a group, columns of the product, whether runs of them are aligned.
     u32 all, u32 outputs, u32 across, u32 aligned,
     u32 filter_rows, u32 filter_columns, u32 stride_y, u32 stride_x, u32 padding_y, u32 padding_x) {
-    __shared__ Vector shared[SHARED / VECTOR];
-    REAL* const shared_a = (REAL*)shared;
-    REAL* const shared_b = shared_a + 2 * SIZE_M;
+    REAL* const shared = (REAL*)shared_memory;
 
     const u32 tiles_m = (all + TILE_M - 1) / TILE_M, tiles_n = (across + TILE_N - 1) / TILE_N;
     u32 rest = blockIdx.x;
@@ -78,12 +76,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
         at_n[i] = (OFFSET)channel * (OFFSET)images_channel + tap_row[i] * (OFFSET)images_row + tap_column[i] * (OFFSET)images_column;
     }
     const u32 first = part * depth, end = pixels - first < depth ? pixels : first + depth;
-    REAL loaded_a[LOADS_M][PIXELS], loaded_b[LOADS_N][PIXELS];
+    const u32 slices = (end - first + SLICE - 1) / SLICE;
 
-    const auto load = [&](u32 start) {
+    const auto load = [&](u32 slice, u32 stage) {
+        REAL* const a = shared + stage * (SIZE_M + SIZE_N);
+        REAL* const b = a + SIZE_M;
 #pragma unroll
         for (u32 p = 0; p < PIXELS; p++) {
-            const u32 pixel = start + p * PACE + lane;
+            const u32 depth = p * PACE + lane, pixel = first + slice * SLICE + depth;
             const bool exists = pixel < end;
             const u32 image = quotient(pixel, area_reciprocal, area_shift), within = pixel - image * area;
             const u32 row = quotient(within, width_reciprocal, width_shift), column = within - row * width;
@@ -94,33 +94,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
 #pragma unroll
             for (u32 i = 0; i < LOADS_M; i++) {
                 if (TILE_M % ROWS == 0 || own + i * ROWS < TILE_M) {
-                    loaded_a[i][p] = exists ? rounded(results[result + at_m[i]]) : (REAL)0;
+                    copy(a + AT(own + i * ROWS, depth, STRIDE_M), results + (result + at_m[i]), exists);
                 }
             }
 #pragma unroll
             for (u32 i = 0; i < LOADS_N; i++) {
                 if (TILE_N % ROWS == 0 || own + i * ROWS < TILE_N) {
                     const bool meets = (u32)(y + tap_row[i]) < rows && (u32)(x + tap_column[i]) < columns;
-                    loaded_b[i][p] = meets ? rounded(images[met + at_n[i]]) : (REAL)0;
-                }
-            }
-        }
-    };
-    const auto place = [&](u32 half) {
-        REAL* const a = shared_a + half * SIZE_M;
-        REAL* const b = shared_b + half * SIZE_N;
-#pragma unroll
-        for (u32 p = 0; p < PIXELS; p++) {
-#pragma unroll
-            for (u32 i = 0; i < LOADS_M; i++) {
-                if (TILE_M % ROWS == 0 || own + i * ROWS < TILE_M) {
-                    a[AT(own + i * ROWS, p * PACE + lane, STRIDE_M)] = loaded_a[i][p];
-                }
-            }
-#pragma unroll
-            for (u32 i = 0; i < LOADS_N; i++) {
-                if (TILE_N % ROWS == 0 || own + i * ROWS < TILE_N) {
-                    b[AT(own + i * ROWS, p * PACE + lane, STRIDE_N)] = loaded_b[i][p];
+                    copy(b + AT(own + i * ROWS, depth, STRIDE_N), images + (met + at_n[i]), meets);
                 }
             }
         }
@@ -128,25 +109,30 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
 
     const Share share;
     REAL sums[HELD_M][HELD_N][RUN] = {};
-    load(first);
-    place(0);
-    __syncthreads();
-    u32 half = 0;
-    for (u32 start = first; start < end; start += SLICE) {
-        const bool more = end - start > SLICE;
-        if (more) {
-            load(start + SLICE);
+#pragma unroll
+    for (u32 slice = 0; slice < STAGES - 1; slice++) {
+        if (slice < slices) {
+            load(slice, slice);
         }
-        multiply(shared_a + half * SIZE_M, shared_b + half * SIZE_N, sums, share);
-        half = 1 - half;
-        if (more) {
-            place(half);
+        sent();
+    }
+    u32 stage = 0, next = STAGES - 1;
+    for (u32 slice = 0; slice < slices; slice++) {
+        arrived();
+        if (slice + STAGES - 1 < slices) {
+            load(slice + STAGES - 1, next);
         }
-        __syncthreads();
+        sent();
+        next = next + 1 < STAGES ? next + 1 : 0;
+        const REAL* const a = shared + stage * (SIZE_M + SIZE_N);
+        multiply(a, a + SIZE_M, sums, share);
+        stage = stage + 1 < STAGES ? stage + 1 : 0;
     }
 
 #if TEAMS > 1
     // The first team adds the sums of the others, one after another.
+    __syncthreads();
+    Vector* const exchange = (Vector*)shared;
     const u32 member = threadIdx.x % (THREADS / TEAMS);
     for (u32 team = 1; team < TEAMS; team++) {
         if (share.team == team) {
@@ -159,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
                     for (u32 r = 0; r < RUN; r++) {
                         run.at[r] = sums[i][j][r];
                     }
-                    shared[(i * HELD_N + j) * (THREADS / TEAMS) + member] = run;
+                    exchange[(i * HELD_N + j) * (THREADS / TEAMS) + member] = run;
                 }
             }
         }
@@ -169,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) filter(
             for (u32 i = 0; i < HELD_M; i++) {
 #pragma unroll
                 for (u32 j = 0; j < HELD_N; j++) {
-                    const Vector run = shared[(i * HELD_N + j) * (THREADS / TEAMS) + member];
+                    const Vector run = exchange[(i * HELD_N + j) * (THREADS / TEAMS) + member];
 #pragma unroll
                     for (u32 r = 0; r < RUN; r++) {
                         sums[i][j][r] += run.at[r];

@@ -3,7 +3,7 @@
 //
 // A block packs all taps of one block of channels, one tile, group and phase; blocks along y share that work. In front stand REAL and TENSOR.
 
-extern "C" __global__ void __launch_bounds__(256) pack(
+extern "C" __global__ void __launch_bounds__(256) convolution_pack(
     const REAL* __restrict__ filters, REAL* __restrict__ packed,
     // Elements from one group, row of the product, and channel of the source, to the next, and along rows and columns of the filters.
     u64 group_stride, u64 output_stride, u64 channel_stride, u64 row_stride, u64 column_stride,

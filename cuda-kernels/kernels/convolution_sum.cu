@@ -1,6 +1,6 @@
 // Sums of parts that lie side by side, in their order. In front stands REAL.
 
-extern "C" __global__ void __launch_bounds__(256) sum(const REAL* __restrict__ parts, REAL* __restrict__ out, u64 elements, u32 count) {
+extern "C" __global__ void __launch_bounds__(256) convolution_sum(const REAL* __restrict__ parts, REAL* __restrict__ out, u64 elements, u32 count) {
     const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
     if (at >= elements) {
         return;

@@ -1,9 +1,11 @@
 // What the kernels of convolutions have in common: a block of threads computes one tile of a matrix product a^T b, slice after slice of its depth.
+// While it works on one slice the next ones are on their way to shared memory, which has room for STAGES of them.
 //
-// In front stand REAL, TILE_M and TILE_N (rows and columns of a block's tile), THREADS of a block, SLICE (depth of a slice), and
+// In front stand REAL, TILE_M and TILE_N (rows and columns of a block's tile), THREADS of a block, SLICE (depth of a slice), STAGES, and
 // - without TENSOR: THREAD_M and THREAD_N, the sums of a thread. They are held in pieces of one vector, so that neighbouring threads read
 //   neighbouring vectors. More threads than sums need (TEAMS > 1) share the depth of each slice;
-// - with TENSOR: WARP_M and WARP_N, the sums of a warp, made of 16 by 8 products on tensor cores.
+// - with TENSOR: WARP_M and WARP_N, the sums of a warp, made of 16 by 8 products on tensor cores. Columns are rounded to what these take, rows as well
+//   with ROUND_ROWS; otherwise they already are.
 // Slices lie in shared memory with rows of one depth, STRIDE_M (or STRIDE_N) elements apart. With DEEP they lie the other way round: all depths of a
 // row or column together, STRIDE_K elements from one row or column to the next.
 
@@ -12,6 +14,57 @@
 struct alignas(16) Vector {
     REAL at[VECTOR];
 };
+
+extern __shared__ unsigned char shared_memory[];
+
+#if defined(EMULATED) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800)
+#define AMPERE 0
+#else
+#define AMPERE 1
+#endif
+
+#if AMPERE
+// Address for instructions on shared memory.
+__device__ __forceinline__ u32 shared_address(const void* place) {
+    u32 address;
+    asm("{ .reg .u64 whole; cvta.to.shared.u64 whole, %1; cvt.u32.u64 %0, whole; }" : "=r"(address) : "l"(place));
+    return address;
+}
+#endif
+
+// Copies an element to shared memory, or zero. It has arrived after `arrived`.
+__device__ __forceinline__ void copy(REAL* to, const REAL* from, bool exists) {
+#if AMPERE
+    const u32 bytes = exists ? sizeof(REAL) : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(sizeof(REAL)), "r"(bytes) : "memory");
+#else
+    *to = exists ? *from : (REAL)0;
+#endif
+}
+
+// Copies neighbours to shared memory.
+__device__ __forceinline__ void copy(Vector* to, const Vector* from) {
+#if AMPERE
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+#else
+    *to = *from;
+#endif
+}
+
+// Ends what is copied for one slice.
+__device__ __forceinline__ void sent() {
+#if AMPERE
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until all slices but the last STAGES - 2 have arrived, and all threads are here.
+__device__ __forceinline__ void arrived() {
+#if AMPERE
+    asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2) : "memory");
+#endif
+    __syncthreads();
+}
 
 #if TENSOR
 
@@ -25,7 +78,7 @@ struct alignas(16) Vector {
 // d += a b for a warp: a 16 by 8, b 8 by 8. With g = lane / 4 and t = lane % 4 a lane has of a (g, t), (g + 8, t), (g, t + 4) and (g + 8, t + 4), of b
 // (t, g) and (t + 4, g), of d (g, 2 t), (g, 2 t + 1) and the same of row g + 8.
 __device__ __forceinline__ void mma_tf32(float (&upper)[2], float (&lower)[2], const float (&a)[4], const float (&b)[2]) {
-#if defined(EMULATED) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800)
+#if !AMPERE
     const u32 lane = threadIdx.x % 32;
 #pragma unroll
     for (u32 k = 0; k < 8; k++) {
@@ -108,10 +161,10 @@ __device__ __forceinline__ void multiply(const REAL* a, const REAL* b, REAL (&su
     const u32 depth = threadIdx.x % 4, m = share.m, n = share.n - depth * 2 + threadIdx.x % 32 / 4;
 #if DEEP
 #define LEFT(row, k) a[(m + (row)) * STRIDE_K + depth + (k)]
-#define RIGHT(column, k) b[(n + (column)) * STRIDE_K + depth + (k)]
+#define RIGHT(column, k) rounded(b[(n + (column)) * STRIDE_K + depth + (k)])
 #else
 #define LEFT(row, k) a[(depth + (k)) * STRIDE_M + m + (row)]
-#define RIGHT(column, k) b[(depth + (k)) * STRIDE_N + n + (column)]
+#define RIGHT(column, k) rounded(b[(depth + (k)) * STRIDE_N + n + (column)])
 #endif
 #pragma unroll
     for (u32 k = 0; k < SLICE; k += 8) {
@@ -123,7 +176,13 @@ __device__ __forceinline__ void multiply(const REAL* a, const REAL* b, REAL (&su
         }
 #pragma unroll
         for (u32 i = 0; i < HELD_M; i += 2) {
-            const float left[4] = {LEFT(8 * i, k), LEFT(8 * i + 8, k), LEFT(8 * i, k + 4), LEFT(8 * i + 8, k + 4)};
+            float left[4] = {LEFT(8 * i, k), LEFT(8 * i + 8, k), LEFT(8 * i, k + 4), LEFT(8 * i + 8, k + 4)};
+#if ROUND_ROWS
+#pragma unroll
+            for (u32 r = 0; r < 4; r++) {
+                left[r] = rounded(left[r]);
+            }
+#endif
 #pragma unroll
             for (u32 j = 0; j < HELD_N; j++) {
                 mma_tf32(sums[i][j], sums[i + 1][j], left, right[j]);
