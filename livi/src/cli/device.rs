@@ -12,7 +12,8 @@ pub(super) struct DeviceArgs {
     /// Where to compute: `cpu`, `cuda` (the first NVIDIA card) or `cuda:N` (card number N) [default: cpu]
     #[arg(long, value_name = "DEVICE", value_parser = parse)]
     device: Option<Device>,
-    /// On a card, compute products and convolutions in f32 on tensor cores with operands rounded to TF32, 10 bits of mantissa: faster, less exact
+    /// On a card, compute products and convolutions in f32 on tensor cores with operands rounded to TF32, 10 bits of mantissa: faster, less exact.
+    /// Not for the exact entropy with a small sigma, which takes the digits that are rounded away
     #[arg(long)]
     tf32: bool,
 }
