@@ -1,43 +1,47 @@
 //! Gradients of image networks: the cross-entropy summed over images and weight samples, with respect to every sample's weights.
 //!
-//! `networks [--threads N] [--only TEXT] [--json]` prints medians in milliseconds; names and sizes are those of the PyTorch and JAX peers. With
-//! `--steps` it prints each plan's steps with the least time that each took, its rate, and that rate's share of what a product of large
-//! matrices reaches. `--only` keeps the jobs whose name or sizes contain the text.
+//! `networks [--device DEVICE] [--tf32] [--threads N] [--only TEXT] [--json]` prints medians in milliseconds; names and sizes are those of the PyTorch and
+//! JAX peers, which are larger on a card. With `--steps` it prints each plan's steps with the least time that each took, its rate, and that rate's share
+//! of what a product of large matrices reaches. `--only` keeps the jobs whose name or sizes contain the text.
 
-use autograd::{DType, Machine, Plan, PlanId, Request, Tape};
+use autograd::{DType, Device, Machine, Plan, PlanId, Request, Tape};
 use livi::activation::Activation;
 use livi::likelihood::softmax_log_likelihood;
 use livi::network::Network;
-use livi::profile::product_rate;
-use livi_benches::{print, time};
+use livi::profile::product_rate_on;
+use livi_benches::{Arguments, Figures, Gauge};
 
 const JOB: &str = "network_gradient";
 /// Runs of a plan whose steps are timed.
 const REPEATS: usize = 12;
 
-/// Name, the sampler's latents (which tell the peers' sizes apart), images, weight samples.
+/// Seconds for the repeats of one job.
+const BUDGET: f64 = 3.0;
+
+/// Name, the sampler's latents (which tell the peers' sizes apart), images, weight samples; on a processor, and on a card.
 const JOBS: [(&str, usize, usize, usize); 2] = [("lenet", 4225, 256, 10), ("wrn", 9025, 32, 2)];
+const CARD_JOBS: [(&str, usize, usize, usize); 2] = [("lenet", 4225, 256, 10), ("wrn", 9025, 128, 10)];
 
 fn main() -> livi::Result<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let flag = |name: &str| arguments.iter().any(|a| a == name);
-    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|k| arguments.get(k + 1));
-    let (json, steps) = (flag("--json"), flag("--steps"));
-    let threads = value("--threads").and_then(|text| text.parse().ok()).unwrap_or(2);
-    for (name, latents, images, samples) in JOBS {
+    let arguments = Arguments::read(&["--steps"])?;
+    let device = arguments.device;
+    let mut gauge = Gauge::new(device)?;
+    for (name, latents, images, samples) in if arguments.on_card() { CARD_JOBS } else { JOBS } {
         let network = match name {
             "lenet" => Network::lenet(&[1, 28, 28], 10, Activation::Relu)?,
             _ => Network::wide_resnet(&[3, 32, 32], 16, 4, 10, Activation::Relu)?,
         };
         let sizes = format!("{name} m={} d={latents} batch={images} S={samples}", network.layout().len());
-        if value("--only").is_some_and(|text| !JOB.contains(text) && !sizes.contains(text)) {
+        if !arguments.wants(JOB, &sizes) {
             continue;
         }
-        let Job { mut machine, id, plan } = gradient(&network, images, samples, threads)?;
-        if steps {
-            print_steps(&plan, &machine.profile(id, REPEATS)?, product_rate(DType::F32, threads)?);
+        gauge.reset()?;
+        let Job { mut machine, id, plan } = gradient(&network, images, samples, device)?;
+        if arguments.has("--steps") {
+            print_steps(&plan, &machine.profile(id, REPEATS)?, product_rate_on(device, DType::F32)?);
         } else {
-            print(json, JOB, &sizes, threads, time(3.0, || machine.run(id))?, plan.flops());
+            let figures = Figures::of_plan(BUDGET, &mut machine, id, plan.flops(), &gauge)?;
+            arguments.show(JOB, &sizes, &Figures { announced: Some(plan.peak_bytes()), ..figures });
         }
     }
     Ok(())
@@ -51,7 +55,7 @@ struct Job {
 }
 
 /// dL/dtheta, shape (S, m), of the cross-entropy L summed over images and weight samples.
-fn gradient(network: &Network, images: usize, samples: usize, threads: usize) -> livi::Result<Job> {
+fn gradient(network: &Network, images: usize, samples: usize, device: Device) -> livi::Result<Job> {
     let mut tape = Tape::new();
     let theta = tape.named_input("theta", &[samples, network.layout().len()], DType::F32);
     let shape: Vec<usize> = std::iter::once(images).chain(network.input().iter().copied()).collect();
@@ -64,7 +68,7 @@ fn gradient(network: &Network, images: usize, samples: usize, threads: usize) ->
     let loss = tape.scale(mean, -(samples as f64))?;
     let gradient = tape.grad(loss, &[theta])?;
     let plan = Plan::new(&tape, &Request::outputs(&gradient))?;
-    let mut machine = Machine::cpu(threads)?;
+    let mut machine = Machine::on(device)?;
     let id = machine.load(plan.clone())?;
     let noise = |count: usize| (0..count).map(|i| ((i * 7919 + i / 131 * 31) % 1000) as f64 / 288.0 - 1.732);
     let mut weights = Vec::with_capacity(tape.elements(theta));

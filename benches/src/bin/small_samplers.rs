@@ -1,18 +1,20 @@
 //! Exact entropy of small samplers, value with the gradient of all sampler weights, and a whole training step of the toy regression.
 //!
-//! `small_samplers [--threads N] [--only TEXT] [--json]` prints medians in milliseconds; the sizes are those of the PyTorch and JAX peers. With
-//! `--steps` it prints each plan's steps with the least time that each took. `--only` keeps the jobs whose name or sizes contain the text.
+//! `small_samplers [--device DEVICE] [--tf32] [--threads N] [--only TEXT] [--json]` prints medians in milliseconds; the sizes are those of the PyTorch and
+//! JAX peers. With `--steps` it prints each plan's steps with the least time that each took. `--only` keeps the jobs whose name or sizes contain the text.
 
-use autograd::{DType, Machine, Plan, PlanId, Request, Tape, Var};
+use autograd::{DType, Device, Machine, Plan, PlanId, Request, Tape, Var};
 use livi::activation::Activation;
 use livi::config::Config;
 use livi::entropy::record_exact;
 use livi::model::Model;
 use livi::sampler::{MlpSampler, Sampler, initial_parameters};
 use livi::train::{DataShape, Program, Trainer};
-use livi_benches::{Timing, print, time};
+use livi_benches::{Arguments, Figures, Gauge, time};
 
 const SIGMA: f64 = 1e-2;
+/// Seconds for the repeats of one job.
+const BUDGET: f64 = 3.0;
 /// Runs of a plan whose steps are timed.
 const REPEATS: usize = 300;
 /// (m, d, latents, hidden).
@@ -20,31 +22,30 @@ const SIZES: [(usize, usize, usize, usize); 4] =
     [(105, 60, 3, 105), (2000, 20, 10, 100), (10_000, 50, 1, 100), (10_000, 50, 10, 100)];
 
 fn main() -> livi::Result<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let flag = |name: &str| arguments.iter().any(|a| a == name);
-    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|k| arguments.get(k + 1));
-    let (json, steps) = (flag("--json"), flag("--steps"));
-    let threads = value("--threads").and_then(|text| text.parse().ok()).unwrap_or(2);
-    let wanted = |job: &str, sizes: &str| value("--only").is_none_or(|text| job.contains(text) || sizes.contains(text));
+    let arguments = Arguments::read(&["--steps"])?;
+    let (device, steps) = (arguments.device, arguments.has("--steps"));
+    let mut gauge = Gauge::new(device)?;
     for (m, d, latents, hidden) in SIZES {
         let (job, sizes) = ("entropy_value_and_grad", format!("m={m} d={d} B={latents} h={hidden}"));
-        if wanted(job, &sizes) {
-            let Job { mut machine, plan, flops, table } = entropy(m, d, latents, hidden, threads)?;
+        if arguments.wants(job, &sizes) {
+            gauge.reset()?;
+            let Job { mut machine, plan, flops, announced, table } = entropy(m, d, latents, hidden, device)?;
             if steps {
                 print_steps(&table, &machine.profile(plan, REPEATS)?);
             } else {
-                print(json, job, &sizes, threads, time(3.0, || machine.run(plan))?, flops);
+                let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, &gauge)?;
+                arguments.show(job, &sizes, &Figures { announced: Some(announced), ..figures });
             }
         }
     }
     let (job, sizes) = ("toy_step", "1-7-10-1, MLP 60-105-105, S=3, 70 points");
-    if wanted(job, sizes) {
+    if arguments.wants(job, sizes) {
         if steps {
-            let Job { mut machine, plan, table, .. } = toy_plan(threads)?;
+            let Job { mut machine, plan, table, .. } = toy_plan(device)?;
             print_steps(&table, &machine.profile(plan, REPEATS)?);
         } else {
-            let (timing, flops) = toy_step(threads)?;
-            print(json, job, sizes, threads, timing, flops);
+            gauge.reset()?;
+            arguments.show(job, sizes, &toy_step(device, &gauge)?);
         }
     }
     Ok(())
@@ -55,6 +56,8 @@ struct Job {
     machine: Machine,
     plan: PlanId,
     flops: f64,
+    /// Bytes that the plan announces.
+    announced: usize,
     table: String,
 }
 
@@ -67,7 +70,7 @@ fn print_steps(table: &str, seconds: &[f64]) {
 }
 
 /// Mean over latents of the exact half log-determinant with the gradient with respect to all sampler weights.
-fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) -> livi::Result<Job> {
+fn entropy(m: usize, d: usize, latents: usize, hidden: usize, device: Device) -> livi::Result<Job> {
     let sampler = MlpSampler::new(d, &[hidden], m, Activation::Elu)?;
     let mut tape = Tape::new();
     let parameters: Vec<Var> =
@@ -80,9 +83,9 @@ fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) ->
     let mut outputs = vec![value];
     outputs.extend(tape.grad(surrogate, &parameters)?);
     let plan = Plan::new(&tape, &Request::outputs(&outputs))?;
-    let (flops, table) = (plan.flops(), plan.to_string());
+    let (flops, announced, table) = (plan.flops(), plan.peak_bytes(), plan.to_string());
     let needed = plan.inputs().to_vec();
-    let mut machine = Machine::cpu(threads)?;
+    let mut machine = Machine::on(device)?;
     let plan = machine.load(plan)?;
     for (&parameter, values) in parameters.iter().zip(initial_parameters(&sampler, 0)) {
         if needed.contains(&parameter) {
@@ -91,7 +94,7 @@ fn entropy(m: usize, d: usize, latents: usize, hidden: usize, threads: usize) ->
     }
     let points: Vec<f64> = (0..latents * d).map(|i| ((i * 7919 % 1000) as f64 / 500.0 - 1.0) * 1.7).collect();
     machine.write_f64(z, &points)?;
-    Ok(Job { machine, plan, flops, table })
+    Ok(Job { machine, plan, flops, announced, table })
 }
 
 /// The toy preset with the peers' optimiser, which keeps one moment more than the preset's.
@@ -102,17 +105,18 @@ fn toy_config() -> livi::Result<Config> {
 }
 
 /// A whole step of the toy preset: noise, objective, gradient, update, terms read back and checked.
-fn toy_step(threads: usize) -> livi::Result<(Timing, f64)> {
+fn toy_step(device: Device, gauge: &Gauge) -> livi::Result<Figures> {
     let mut config = Config::preset("toy")?;
     config.set("training.steps=100000000")?;
     let dataset = livi::data::load(&config.data)?;
-    let mut trainer = Trainer::new(&config, &dataset, threads, None)?;
-    let flops = trainer.step_flops();
-    Ok((time(3.0, || trainer.advance().map(|_| ()))?, flops))
+    let mut trainer = Trainer::on(&config, &dataset, device, None)?;
+    let timing = time(BUDGET, |count| (0..count).try_for_each(|_| trainer.advance().map(drop)))?;
+    let figures = Figures::new(timing, trainer.step_flops());
+    Ok(Figures { announced: Some(trainer.peak_bytes()), taken: gauge.taken()?, ..figures })
 }
 
 /// The plan of such a step with initial weights, its other inputs filled with small numbers.
-fn toy_plan(threads: usize) -> livi::Result<Job> {
+fn toy_plan(device: Device) -> livi::Result<Job> {
     let config = toy_config()?;
     let data = livi::data::load(&config.data)?.training;
     let (rows, inputs) = (data.rows(), data.inputs());
@@ -120,8 +124,9 @@ fn toy_plan(threads: usize) -> livi::Result<Job> {
     let shape = DataShape { rows, inputs, outputs: 1, batch: rows, streamed: false };
     let program = Program::record(&config, &model, shape)?;
     let plan = program.plan()?;
-    let (flops, table, inputs) = (plan.flops(), plan.to_string(), plan.inputs().to_vec());
-    let mut machine = Machine::cpu(threads)?;
+    let (flops, announced, inputs) = (plan.flops(), plan.peak_bytes(), plan.inputs().to_vec());
+    let table = plan.to_string();
+    let mut machine = Machine::on(device)?;
     let plan = machine.load(plan)?;
     for input in inputs {
         let values = if input == program.weights {
@@ -133,5 +138,5 @@ fn toy_plan(threads: usize) -> livi::Result<Job> {
         };
         machine.write_f64(input, &values)?;
     }
-    Ok(Job { machine, plan, flops, table })
+    Ok(Job { machine, plan, flops, announced, table })
 }

@@ -1,6 +1,4 @@
 //! Hot parts of the CPU executor: the cost of a small step, large products against faer itself, elementary functions.
-//!
-//! `hot_parts [--json]` prints medians.
 
 use autograd::{DType, Element, Machine, Options, Plan, PlanId, Request, Tape, Unary, Var};
 use faer::linalg::matmul::matmul;
@@ -152,8 +150,8 @@ fn small_products(dtype: DType) -> autograd::Result<f64> {
     Ok(time * 1e6)
 }
 
-fn main() -> autograd::Result<()> {
-    let json = std::env::args().any(|argument| argument == "--json");
+/// Prints all medians.
+pub fn run(json: bool) -> autograd::Result<()> {
     let mut results: Vec<(String, f64, &str)> = Vec::new();
     for dtype in [DType::F32, DType::F64] {
         let (time, steps) = small_steps(dtype)?;
