@@ -110,7 +110,7 @@ static void body() {
 static void begin(Fiber& fiber) {
     uintptr_t top = ((uintptr_t)fiber.stack + STACK) & ~(uintptr_t)15;
     void** stack = (void**)top;
-    *--stack = nullptr;
+    // The place of a return address: functions begin 8 bytes off a multiple of 16.
     *--stack = nullptr;
     *--stack = (void*)&body;
     for (int k = 0; k < 6; k++) *--stack = nullptr;
