@@ -453,3 +453,265 @@ fn transposed_copies_are_exact_for_sides_that_tiles_divide_and_sides_that_they_d
         }
     }
 }
+
+/// A loop over loads and stores of one type, and what it leaves in each store's buffer against a plain loop's results.
+#[track_caller]
+fn check_loop(bench: &mut Bench, body: Loop, inputs: &[(BufferId, Vec<f64>)], tolerance: f64) {
+    let sizes: Vec<(BufferId, usize)> =
+        body.stores.iter().map(|store| (store.to.buffer, bench.buffers[store.to.buffer.0].elements)).collect();
+    let right = expected(&body, inputs, &sizes);
+    let described = format!("{body:?}");
+    bench.step(Action::Loop(body));
+    for ((buffer, _), right) in sizes.iter().zip(&right) {
+        assert_close(&bench.values(*buffer), right, tolerance, &described);
+    }
+}
+
+#[test]
+fn many_elements_are_right_at_every_alignment_and_for_lengths_that_packs_do_not_divide() {
+    for (dtype, length, offset) in [
+        (DType::F32, 1 << 17, 0),
+        (DType::F32, (1 << 17) + 1, 0),
+        (DType::F32, (1 << 17) + 3, 4),
+        (DType::F32, 1 << 17, 1),
+        (DType::F32, 1 << 17, 2),
+        (DType::F64, (1 << 17) + 1, 2),
+        (DType::F64, 1 << 17, 1),
+        (DType::F32, (1 << 21) + 5, 0),
+    ] {
+        let mut bench = Bench::new();
+        let mut random = Random::new(length as u64 + offset as u64);
+        let (first, second) = (random.reals(length + offset), random.reals(length + 1));
+        let (x, y) = (bench.input(first.clone(), dtype), bench.input(second.clone(), dtype));
+        let out = bench.output(length + 8, dtype);
+        let view = |buffer, offset| View { buffer, offset, shape: vec![length], strides: vec![1], dtype };
+        let body = Loop {
+            shape: vec![length],
+            dtype,
+            loads: vec![view(x, offset), view(y, 0), view(y, 1), View { strides: vec![0], ..view(y, 1) }],
+            code: vec![
+                Instruction::Binary(Binary::Sub, Operand::Load(0), Operand::Load(1)),
+                Instruction::Binary(Binary::Mul, Operand::Register(0), Operand::Load(2)),
+                Instruction::Binary(Binary::Add, Operand::Register(1), Operand::Load(3)),
+            ],
+            stores: vec![Store { value: Operand::Register(2), to: view(out, 4), reduction: None }],
+        };
+        check_loop(&mut bench, body, &[(x, first), (y, second)], 1e-6);
+    }
+}
+
+#[test]
+fn a_bias_is_added_to_every_row_of_a_batch() {
+    for [batch, rows, columns] in [[8, 64, 300], [5, 7, 2001], [40, 60, 30]] {
+        for dtype in [DType::F32, DType::F64] {
+            let mut bench = Bench::new();
+            let mut random = Random::new(columns as u64);
+            let shape = [batch, rows, columns];
+            let (values, biases, scales) =
+                (random.reals(batch * rows * columns), random.reals(columns), random.reals(batch * rows));
+            let (x, bias, scale) = (
+                bench.input(values.clone(), dtype),
+                bench.input(biases.clone(), dtype),
+                bench.input(scales.clone(), dtype),
+            );
+            let out = bench.output(batch * rows * columns, dtype);
+            let body = Loop {
+                shape: shape.to_vec(),
+                dtype,
+                loads: vec![
+                    dense(x, &shape, dtype),
+                    View { strides: vec![0, 0, 1], ..dense(bias, &shape, dtype) },
+                    View { strides: vec![rows, 1, 0], ..dense(scale, &shape, dtype) },
+                ],
+                code: vec![
+                    Instruction::Binary(Binary::Add, Operand::Load(0), Operand::Load(1)),
+                    Instruction::Binary(Binary::Mul, Operand::Register(0), Operand::Load(2)),
+                    Instruction::Unary(Unary::Relu, Operand::Register(1)),
+                ],
+                stores: vec![Store { value: Operand::Register(2), to: dense(out, &shape, dtype), reduction: None }],
+            };
+            check_loop(&mut bench, body, &[(x, values), (bias, biases), (scale, scales)], 1e-6);
+        }
+    }
+}
+
+/// The sum and the maximum of a product over some axes, its values stored as well: all in one loop.
+fn check_mixed(shape: &[usize], axes: &[usize], dtype: DType, order: &[usize]) {
+    let mut bench = Bench::new();
+    let count: usize = shape.iter().product();
+    let mut random = Random::new(count as u64 + axes.len() as u64);
+    let (first, second) = (random.reals(count), random.reals(count));
+    let (x, y) = (bench.input(first.clone(), dtype), bench.input(second.clone(), dtype));
+    let mut kept = shape.to_vec();
+    axes.iter().for_each(|&axis| kept[axis] = 1);
+    let results = kept.iter().product();
+    let (product, sum, max) =
+        (bench.output(count, dtype), bench.output(results, dtype), bench.output(results, DType::F64));
+    let inner: Vec<usize> = order.iter().map(|&k| shape[k]).collect();
+    let mut back = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(k, &axis)| back[axis] = k);
+    let reduced = |buffer, dtype| {
+        let mut to = dense(buffer, &kept, dtype);
+        to.shape = shape.to_vec();
+        axes.iter().for_each(|&axis| to.strides[axis] = 0);
+        to
+    };
+    let body = Loop {
+        shape: shape.to_vec(),
+        dtype,
+        loads: vec![permuted(&dense(x, &inner, dtype), &back), permuted(&dense(y, &inner, dtype), &back)],
+        code: vec![Instruction::Binary(Binary::Mul, Operand::Load(0), Operand::Load(1))],
+        stores: vec![
+            Store { value: Operand::Register(0), to: permuted(&dense(product, &inner, dtype), &back), reduction: None },
+            Store { value: Operand::Register(0), to: reduced(sum, dtype), reduction: Some(Reduction::Sum) },
+            Store { value: Operand::Register(0), to: reduced(max, DType::F64), reduction: Some(Reduction::Max) },
+        ],
+    };
+    let tolerance = if dtype == DType::F32 { 1e-6 } else { 1e-14 } * (count as f64).sqrt().max(1.0);
+    check_loop(&mut bench, body, &[(x, first), (y, second)], tolerance);
+}
+
+#[test]
+fn products_are_stored_summed_and_maximized_in_one_loop_for_all_sorts_of_reductions() {
+    for dtype in [DType::F32, DType::F64] {
+        // Long rows, few and many; short rows; rows of odd lengths.
+        for shape in [[1, 300_000], [3, 100_003], [40, 5000], [700, 400], [3000, 100], [20_000, 10], [9000, 3]] {
+            check_mixed(&shape, &[1], dtype, &[0, 1]);
+        }
+        // Long columns, few and many; short columns.
+        for shape in [[100_000, 3], [40_000, 7], [5000, 40], [3000, 129], [100, 3000], [10, 20_000], [3, 9000]] {
+            check_mixed(&shape, &[0], dtype, &[0, 1]);
+        }
+        // Axes between, around and across memory.
+        check_mixed(&[50, 40, 60], &[1], dtype, &[0, 1, 2]);
+        check_mixed(&[50, 40, 60], &[0, 2], dtype, &[0, 1, 2]);
+        check_mixed(&[64, 12, 8, 8], &[0, 2, 3], dtype, &[0, 1, 2, 3]);
+        check_mixed(&[50, 40, 60], &[2], dtype, &[2, 0, 1]);
+        check_mixed(&[500, 300], &[0], dtype, &[1, 0]);
+        check_mixed(&[200_000], &[0], dtype, &[0]);
+    }
+}
+
+#[test]
+fn sums_of_what_is_not_finite_are_not_finite() {
+    for (rows, columns) in [(2, 40_000), (40_000, 2), (3000, 4)] {
+        let by_rows = columns > rows;
+        let mut values = vec![1.0; rows * columns];
+        // In the first result an infinity, in the second infinities of both signs.
+        let step = if by_rows { 1 } else { columns };
+        let second = if by_rows { columns } else { 1 };
+        values[7 * step] = f64::INFINITY;
+        values[second + 11 * step] = f64::INFINITY;
+        values[second + 900 * step] = f64::NEG_INFINITY;
+        for dtype in [DType::F32, DType::F64] {
+            let sums = reduce(&[rows, columns], &[usize::from(by_rows)], dtype, |i| values[i]);
+            assert!(sums[0] == f64::INFINITY && sums[1].is_nan(), "{sums:?}");
+            assert!(sums[2..].iter().all(|sum| sum.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn integers_are_copied_selected_summed_and_wrap() {
+    let mut bench = Bench::new();
+    let values: Vec<f64> = (0..3000).map(|i| f64::from(i * 1_000_003_u32 % 4_000_000_007)).collect();
+    let x = bench.input(values.clone(), DType::U32);
+    let (copy, sum, max) = (bench.output(3000, DType::U32), bench.output(1, DType::U32), bench.output(1, DType::U32));
+    let view = |buffer| dense(buffer, &[3000], DType::U32);
+    let total = |buffer| View { strides: vec![0], ..view(buffer) };
+    let store = |value, to, reduction| Store { value, to, reduction };
+    bench.step(Action::Loop(Loop {
+        shape: vec![3000],
+        dtype: DType::U32,
+        loads: vec![view(x)],
+        code: vec![
+            Instruction::Binary(Binary::Div, Operand::Load(0), Operand::Constant(7.0_f64.to_bits())),
+            Instruction::Binary(Binary::Div, Operand::Load(0), Operand::Constant(0.0_f64.to_bits())),
+            Instruction::Binary(Binary::Add, Operand::Register(0), Operand::Register(1)),
+        ],
+        stores: vec![
+            store(Operand::Register(2), view(copy), None),
+            store(Operand::Load(0), total(sum), Some(Reduction::Sum)),
+            store(Operand::Load(0), total(max), Some(Reduction::Max)),
+        ],
+    }));
+    assert_eq!(bench.values(copy), values.iter().map(|x| (x / 7.0).floor()).collect::<Vec<_>>());
+    let wrapped = values.iter().fold(0_u32, |sum, &x| sum.wrapping_add(x as u32));
+    assert_eq!(bench.values(sum), [f64::from(wrapped)]);
+    assert_eq!(bench.values(max), [values.iter().copied().fold(0.0, f64::max)]);
+}
+
+#[test]
+fn reals_become_integers_towards_zero_and_within_their_range() {
+    let mut bench = Bench::new();
+    let values = vec![-1.0, -0.5, 0.0, 0.99, 1.5, 4_294_967_040.0, 4_294_967_296.0, 1e20, f64::INFINITY, f64::NAN];
+    let right = [0.0, 0.0, 0.0, 0.0, 1.0, 4_294_967_040.0, 4_294_967_295.0, 4_294_967_295.0, 4_294_967_295.0, 0.0];
+    for dtype in [DType::F32, DType::F64] {
+        let x = bench.input(values.clone(), dtype);
+        let out = bench.output(10, DType::U32);
+        bench.step(Action::Loop(Loop {
+            shape: vec![10],
+            dtype,
+            loads: vec![dense(x, &[10], dtype)],
+            code: Vec::new(),
+            stores: vec![Store { value: Operand::Load(0), to: dense(out, &[10], DType::U32), reduction: None }],
+        }));
+        assert_eq!(bench.values(out), right);
+    }
+}
+
+#[test]
+fn functions_are_right_where_they_bend_and_where_they_end() {
+    let functions = [
+        Unary::Exp,
+        Unary::Expm1,
+        Unary::Ln,
+        Unary::Log1p,
+        Unary::Sqrt,
+        Unary::Reciprocal,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Softplus,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Sign,
+        Unary::Relu,
+        Unary::Step,
+        Unary::Elu,
+    ];
+    let values = vec![-1e3, -90.0, -3.0, -1.0, -0.5, -1e-5, -0.0, 0.0, 1e-5, 0.5, 1.0, 3.0, 90.0, 1e3, f64::NAN];
+    for (dtype, tolerance) in [(DType::F32, 5e-7), (DType::F64, 1e-15)] {
+        let mut bench = Bench::new();
+        let x = bench.input(values.clone(), dtype);
+        let count = values.len();
+        let outs: Vec<BufferId> = functions.iter().map(|_| bench.output(count, dtype)).collect();
+        let results = outs.iter().enumerate().map(|(k, &out)| Store {
+            value: Operand::Register(k as u32),
+            to: dense(out, &[count], dtype),
+            reduction: None,
+        });
+        bench.step(Action::Loop(Loop {
+            shape: vec![count],
+            dtype,
+            loads: vec![dense(x, &[count], dtype)],
+            code: functions.iter().map(|&f| Instruction::Unary(f, Operand::Load(0))).collect(),
+            stores: results.collect(),
+        }));
+        for (&f, &out) in functions.iter().zip(&outs) {
+            for (&value, found) in values.iter().zip(bench.values(out)) {
+                let (value, mut right) = if dtype == DType::F32 {
+                    let value = f64::from(value as f32);
+                    (value, f64::from(unary(f, value) as f32))
+                } else {
+                    (value, unary(f, value))
+                };
+                if value.is_nan() {
+                    right = if matches!(f, Unary::Step | Unary::Sign) { 0.0 } else { f64::NAN };
+                }
+                // Subnormal numbers have fewer digits.
+                let close = (found - right).abs() <= tolerance * right.abs() + 1e-44 || found == right;
+                assert!(close || found.is_nan() && right.is_nan(), "{} of {value}: {found}, {right}", f.name());
+            }
+        }
+    }
+}
