@@ -149,6 +149,33 @@ fn the_layers_of_networks_agree_with_plain_loops() {
 }
 
 #[test]
+fn sizes_past_the_ends_of_tiles_agree_with_plain_loops() {
+    let sizes = |groups, images, channels, image, filter, stride, padding| Sizes {
+        groups,
+        images,
+        channels,
+        image,
+        filter,
+        stride,
+        padding,
+    };
+    let all = [
+        sizes(2, 3, [17, 33], [9, 7], [3, 3], [1, 1], [1, 1]),
+        sizes(1, 2, [34, 65], [8, 8], [3, 2], [2, 2], [1, 0]),
+        sizes(3, 40, [1, 5], [12, 11], [5, 5], [1, 1], [2, 0]),
+        sizes(2, 9, [48, 16], [6, 4], [1, 1], [2, 1], [0, 0]),
+    ];
+    for (seed, sizes) in all.into_iter().enumerate() {
+        for part in PARTS {
+            // Seeds lead to operands that lie dense, transposed or shared.
+            for seed in [seed as u64 + 20, seed as u64 + 30] {
+                check(seed, sizes, part, DType::F32);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_result_on_top_of_an_operand_is_refused() {
     let mut bench = Bench::new();
     let images = bench.input(vec![1.0; 9], DType::F64);
