@@ -47,7 +47,8 @@ fn check_product(gemm: &Gemm) -> Result<()> {
         if down > 1 && matrix.leading < across {
             return wrong(format!("the rows of {name} overlap, {} elements apart", matrix.leading));
         }
-        if [rows, columns, matrix.leading].iter().any(|&size| i32::try_from(size).is_err()) {
+        let leading = if down > 1 { matrix.leading } else { across };
+        if [rows, columns, leading].iter().any(|&size| i32::try_from(size).is_err()) {
             return wrong(format!("{name} has 2^31 rows, columns or elements to a row, or more"));
         }
     }

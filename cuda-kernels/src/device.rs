@@ -176,11 +176,14 @@ impl Device {
     /// Compiles the kernels of commands and makes all ready.
     ///
     /// # Errors
-    /// [`Error::Compile`] with the compiler's messages.
+    /// [`Error::Compile`] with the compiler's messages; [`Error::Driver`] for launches and products that no card takes.
     pub fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
+        crate::check::check(&commands)?;
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => Ok(Sequence { backend: SequenceBackend::Card(card.prepare(commands)?) }),
+            Backend::Card(ref card) => {
+                Ok(Sequence { backend: SequenceBackend::Card(card::Sequence::new(card, commands)?) })
+            }
             #[cfg(feature = "emulated")]
             Backend::Emulated => Ok(Sequence { backend: SequenceBackend::Emulated(emulated::prepare(commands)?) }),
         }
@@ -197,7 +200,7 @@ impl Device {
         // SAFETY: the caller's promise.
         match (&self.backend, &mut sequence.backend) {
             #[cfg(feature = "cuda")]
-            (Backend::Card(card), SequenceBackend::Card(sequence)) => unsafe { card.run(sequence) },
+            (Backend::Card(card), SequenceBackend::Card(sequence)) if sequence.is_of(card) => unsafe { sequence.run() },
             #[cfg(feature = "emulated")]
             (Backend::Emulated, SequenceBackend::Emulated(sequence)) => unsafe { sequence.run().map(drop) },
             #[allow(unreachable_patterns)]
@@ -216,7 +219,9 @@ impl Device {
         // SAFETY: the caller's promise.
         match (&self.backend, &mut sequence.backend) {
             #[cfg(feature = "cuda")]
-            (Backend::Card(card), SequenceBackend::Card(sequence)) => unsafe { card.profile(sequence) },
+            (Backend::Card(card), SequenceBackend::Card(sequence)) if sequence.is_of(card) => unsafe {
+                sequence.profile()
+            },
             #[cfg(feature = "emulated")]
             (Backend::Emulated, SequenceBackend::Emulated(sequence)) => unsafe { sequence.run() },
             #[allow(unreachable_patterns)]
@@ -234,6 +239,18 @@ impl Device {
             Backend::Card(ref card) => card.synchronize(),
             #[cfg(feature = "emulated")]
             Backend::Emulated => Ok(()),
+        }
+    }
+}
+
+impl Sequence {
+    /// Whether the next run replays a graph.
+    pub fn is_graph(&self) -> bool {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            SequenceBackend::Card(ref sequence) => sequence.is_graph(),
+            #[cfg(feature = "emulated")]
+            SequenceBackend::Emulated(_) => false,
         }
     }
 }

@@ -11,6 +11,7 @@ mod staging;
 
 pub(crate) use compile::{ptx, version};
 pub(crate) use library::{CUBLAS, NVRTC};
+pub(crate) use product::version as blas_version;
 pub(crate) use sequence::Sequence;
 
 use crate::{Error, device::Result};

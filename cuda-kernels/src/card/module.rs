@@ -80,9 +80,11 @@ impl Modules {
     fn module(&self, source: &str, image: Image) -> Result<Module> {
         // SAFETY: a whole image that NVRTC made, or a file whose name says so; the driver checks it.
         let load = |image: &Image| unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }.map_err(failed);
-        let handle = match (load(&image), image.kept) {
+        let handle = match (load(&image), &image.kept) {
             // A spoiled file: away with it.
-            (Err(_), Some(path)) if std::fs::remove_file(path).is_ok() => load(&compile::compile(source, &self.target)?)?,
+            (Err(_), Some(path)) if std::fs::remove_file(path).is_ok() => {
+                load(&compile::compile(source, &self.target)?)?
+            }
             (handle, _) => handle?,
         };
         Ok(Module { handle, functions: HashMap::new() })
@@ -109,7 +111,9 @@ impl Modules {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is loaded.
             unsafe { result::function::set_function_attribute(function.handle, most, launch.shared_bytes as i32) }
-                .map_err(|_| wrong(format!("the card has no {} bytes of shared memory a block", launch.shared_bytes)))?;
+                .map_err(|_| {
+                    wrong(format!("the card has no {} bytes of shared memory a block", launch.shared_bytes))
+                })?;
             function.shared_bytes = launch.shared_bytes;
         }
         Ok(function.handle)

@@ -26,6 +26,19 @@ fn failed(error: result::CublasError) -> Error {
     Error::Driver(format!("cuBLAS: {error:?}"))
 }
 
+/// cuBLAS's version, as in `13.0.2`.
+pub(crate) fn version() -> Result<String> {
+    use sys::libraryPropertyType_t::{MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL};
+    CUBLAS.require()?;
+    let part = |part| {
+        let mut value = 0;
+        // SAFETY: an integer to be written.
+        unsafe { sys::cublasGetProperty(part, &mut value) }.result().map_err(failed)?;
+        Ok(value)
+    };
+    Ok(format!("{}.{}.{}", part(MAJOR_VERSION)?, part(MINOR_VERSION)?, part(PATCH_LEVEL)?))
+}
+
 impl Blas {
     /// A handle that works on a stream of the current context.
     ///
@@ -173,8 +186,8 @@ fn calls(gemm: &Gemm) -> impl Iterator<Item = Call> {
     let Gemm { m, n, k, batch, .. } = *gemm;
     let stored = |matrix: &Matrix, rows: usize, columns: usize| {
         let (down, across) = lines(matrix, rows, columns);
-        // One line is as far from the next as one likes, but cuBLAS looks at the distance.
-        let leading = if down > 1 { matrix.leading } else { matrix.leading.max(across) };
+        // Of one line it does not matter how far the next would be, but cuBLAS looks at the distance.
+        let leading = if down > 1 { matrix.leading } else { across };
         Matrix { leading: leading.max(1), ..*matrix }
     };
     let (a, b, c) = (stored(&gemm.a, m, k), stored(&gemm.b, k, n), stored(&gemm.c, m, n));
@@ -230,7 +243,10 @@ mod tests {
                     for (i, j, l) in (0..m * n * k).map(|f| (f / (n * k), f / k % n, f % k)) {
                         // What cuBLAS multiplies for the element that it puts where (i, j) is meant to be.
                         let (row, column) = if c.transposed { (i, j) } else { (j, i) };
-                        assert_eq!(place(&Matrix { transposed: false, ..call.c }, entry, row, column), meant(&c, first + entry, i, j));
+                        assert_eq!(
+                            place(&Matrix { transposed: false, ..call.c }, entry, row, column),
+                            meant(&c, first + entry, i, j)
+                        );
                         let found = [place(&call.a, entry, row, l), place(&call.b, entry, l, column)];
                         let mut meant = [meant(&a, first + entry, i, l), meant(&b, first + entry, l, j)];
                         if !c.transposed {

@@ -64,6 +64,11 @@ impl Sequence {
         Ok(Self { commands: prepared, replay: Replay::First, timed: None, card: card.clone() })
     }
 
+    /// Whether the commands were prepared for that card.
+    pub(crate) fn is_of(&self, card: &Arc<Card>) -> bool {
+        Arc::ptr_eq(&self.card, card)
+    }
+
     /// Whether the next run replays a graph.
     pub(crate) fn is_graph(&self) -> bool {
         matches!(self.replay, Replay::Graph(_))
@@ -167,9 +172,7 @@ unsafe fn issue(work: &Work, command: &Command, function: Option<sys::CUfunction
             },
             Command::Gemm(gemm) => work.blas.run(gemm),
             Command::Zero { bytes: 0, .. } | Command::Copy { bytes: 0, .. } => Ok(()),
-            Command::Zero { to, bytes } => {
-                result::memset_d8_async(*to, 0, *bytes, work.stream()).map_err(failed)
-            }
+            Command::Zero { to, bytes } => result::memset_d8_async(*to, 0, *bytes, work.stream()).map_err(failed),
             Command::Copy { from, to, bytes } => {
                 result::memcpy_dtod_async(*to, *from, *bytes, work.stream()).map_err(failed)
             }
