@@ -1,6 +1,6 @@
 //! What a device is asked to do: launches, products and copies over fixed addresses, as plain data.
 //!
-//! A list of commands says everything that a run does, so that it can be compiled, captured as a graph, checked and printed before it runs.
+//! A list of tasks says everything that a run does, so that it can be compiled, captured as a graph, checked and printed before it runs.
 
 use std::sync::Arc;
 
@@ -123,7 +123,18 @@ pub struct Gemm {
     pub beta: f64,
 }
 
-/// One thing that a device does. Commands of a list run in order, each after the one before has finished.
+/// Commands that run in order, each after the one before has finished, and what must be done before the first.
+///
+/// Tasks of a list that do not wait for each other, not even by way of others, may run at the same time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Task {
+    /// What is done.
+    pub commands: Vec<Command>,
+    /// Numbers of the earlier tasks of the list that must be done before, in ascending order.
+    pub after: Vec<usize>,
+}
+
+/// One thing that a device does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Runs a kernel.

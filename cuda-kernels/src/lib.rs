@@ -20,10 +20,12 @@ mod device;
 mod emulated;
 mod factor;
 mod index;
+#[cfg(any(test, feature = "cuda"))]
+mod lanes;
 mod math;
 mod noise;
 
-pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real};
+pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real, Task};
 pub use device::{Device, Memory, Sequence};
 pub use factor::{Factors, Strided};
 pub use index::{Array, IndexVector, Item, Status, gather, identity, index_offset, one_hot, scatter_add};

@@ -13,12 +13,10 @@ use livi::data::{self, Dataset};
 use livi::entropy::Method;
 use livi::export::TensorData;
 use livi::run_folder::RunFolder;
-use livi::train::{Trainer, stored_config};
+use livi::train::{FIRST_DECAY, Trainer, stored_config};
 use livi::{Error, Result};
 use std::time::Instant;
 
-/// First decay of Adam as the trainer has it (Kingma and Ba 2015).
-const FIRST_DECAY: f64 = 0.9;
 /// Added to second moments, as Adam adds its root to theirs.
 const EPSILON: f64 = 1e-16;
 /// Probes and steps of the reference.

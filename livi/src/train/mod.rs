@@ -11,6 +11,7 @@ mod schedule;
 mod targets;
 mod trainer;
 
+pub use optimiser::FIRST_DECAY;
 pub use plans::settings_of;
 pub use program::{DataShape, Program, dtype_of};
 pub use run::{Ending, Observer, Reason, Silent, run};

@@ -3,7 +3,8 @@
 use crate::Result;
 use autograd::{DType, Tape, Var};
 
-const FIRST_DECAY: f64 = 0.9;
+/// Decay of the first moment (Kingma and Ba 2015, algorithm 1).
+pub const FIRST_DECAY: f64 = 0.9;
 const SECOND_DECAY: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 

@@ -9,13 +9,15 @@ mod factor;
 mod failure;
 mod index;
 mod noise;
+mod order;
 mod product;
 
 use crate::exec::view::Site;
 use crate::plan::step::{Action, Buffer, Step};
 use crate::{DType, Error, Result};
-use cuda_kernels::{Command, Device, Memory, Precision, Real, Sequence};
+use cuda_kernels::{Command, Device, Memory, Precision, Real, Sequence, Task};
 pub(crate) use failure::Fallible;
+use order::Order;
 
 /// Alignment of scratch memory, in bytes.
 const ALIGNMENT: usize = 256;
@@ -88,8 +90,8 @@ pub(crate) struct Cuda {
 /// Commands of one plan.
 pub(crate) struct Program {
     sequence: Sequence,
-    /// For each step, one past its last command.
-    ends: Vec<usize>,
+    /// For each step, the number of its commands.
+    counts: Vec<usize>,
     fallible: Vec<(usize, Fallible)>,
 }
 
@@ -120,9 +122,10 @@ impl Cuda {
         Ok(())
     }
 
-    fn lowered(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<(Lowering, Vec<usize>)> {
+    /// The commands of each step, and which steps it has to wait for.
+    fn lowered(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<(Lowering, Vec<Task>)> {
         let mut lowering = Lowering {
-            commands: Vec::with_capacity(steps.len()),
+            commands: Vec::new(),
             precision: self.precision,
             status: self.status.address(),
             noise: self.noise.address(),
@@ -132,13 +135,23 @@ impl Cuda {
             scratch_used: 0,
             scratch_bytes: 0,
         };
-        let mut ends = Vec::with_capacity(steps.len());
+        let (mut tasks, mut order) = (Vec::with_capacity(steps.len()), Order::default());
         for (number, step) in steps.iter().enumerate() {
             (lowering.step, lowering.scratch_used) = (number, 0);
-            lower(&Site { buffers, bases, step }, &step.action, &mut lowering)?;
-            ends.push(lowering.commands.len());
+            let site = Site { buffers, bases, step };
+            lower(&site, &step.action, &mut lowering)?;
+            let (mut reads, mut writes) = (Vec::new(), Vec::new());
+            for (view, written) in step.action.views() {
+                let window = site.window(view)?;
+                if window.elements() > 0 {
+                    if written { &mut writes } else { &mut reads }.push(window.span());
+                }
+            }
+            let scratch = lowering.scratch as usize;
+            writes.push((scratch, scratch + lowering.scratch_used));
+            tasks.push(Task { commands: std::mem::take(&mut lowering.commands), after: order.next(&reads, &writes) });
         }
-        Ok((lowering, ends))
+        Ok((lowering, tasks))
     }
 
     /// Bytes of scratch memory that steps need.
@@ -148,8 +161,9 @@ impl Cuda {
 
     /// Compiles steps against the device addresses of their buffers.
     pub(crate) fn compile(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<Program> {
-        let (lowering, ends) = self.lowered(steps, buffers, bases)?;
-        Ok(Program { sequence: self.device.prepare(lowering.commands)?, ends, fallible: lowering.fallible })
+        let (lowering, tasks) = self.lowered(steps, buffers, bases)?;
+        let counts = tasks.iter().map(|task| task.commands.len()).collect();
+        Ok(Program { sequence: self.device.prepare_tasks(tasks)?, counts, fallible: lowering.fallible })
     }
 
     /// Tells the device where its noise comes from.
@@ -188,14 +202,13 @@ impl Cuda {
         runs: usize,
     ) -> Result<Vec<f64>> {
         self.place_noise(seed, step)?;
-        let mut least = vec![f64::INFINITY; program.ends.len()];
+        let mut least = vec![f64::INFINITY; program.counts.len()];
         for _ in 0..runs {
             // SAFETY: the caller's promise.
             let seconds = unsafe { self.device.profile(&mut program.sequence)? };
-            let mut first = 0;
-            for (least, &end) in least.iter_mut().zip(&program.ends) {
-                *least = least.min(seconds[first..end].iter().sum());
-                first = end;
+            let mut seconds = seconds.into_iter();
+            for (least, &count) in least.iter_mut().zip(&program.counts) {
+                *least = least.min(seconds.by_ref().take(count).sum());
             }
             self.check(program, steps)?;
         }
