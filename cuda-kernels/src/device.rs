@@ -7,7 +7,7 @@
 use crate::card;
 #[cfg(feature = "emulated")]
 use crate::emulated;
-use crate::{Command, Error};
+use crate::{Command, Error, check};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -69,7 +69,8 @@ impl Device {
         Err(Error::NotBuilt)
     }
 
-    /// The processor in the place of a card: the same kernels, compiled by the system's C++ compiler (`CXX`, else `c++`).
+    /// The processor in the place of a card: the same kernels, compiled by the system's C++ compiler (`CXX`, else `c++`). Where the environment variable
+    /// `LIVI_KERNELS_DIR` names a folder, it also receives the source of every kernel, for checks with other compilers.
     ///
     /// # Errors
     /// [`Error::NotBuilt`] in a program built without the feature `emulated`.
@@ -179,8 +180,9 @@ impl Device {
     /// Compiles the kernels of commands and makes all ready.
     ///
     /// # Errors
-    /// [`Error::Compile`] with the compiler's messages.
+    /// [`Error::Compile`] with the compiler's messages; [`Error::Driver`] for launches and products that no card takes.
     pub fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
+        check::check(&commands)?;
         match self.backend {
             #[cfg(feature = "cuda")]
             Backend::Card(ref card) => Ok(Sequence { backend: SequenceBackend::Card(card.prepare(commands)?) }),

@@ -13,6 +13,7 @@
 
 #[cfg(feature = "cuda")]
 mod card;
+mod check;
 mod command;
 pub mod convolution;
 mod device;
