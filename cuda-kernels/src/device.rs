@@ -7,7 +7,7 @@
 use crate::card;
 #[cfg(feature = "emulated")]
 use crate::emulated;
-use crate::{Command, Error, check};
+use crate::{Command, Error, Task, check};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -177,21 +177,29 @@ impl Device {
         }
     }
 
-    /// Compiles the kernels of commands and makes all ready.
+    /// Compiles the kernels of commands, each of which waits for the one before, and makes all ready.
+    ///
+    /// # Errors
+    /// As for [`Device::prepare_tasks`].
+    pub fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
+        self.prepare_tasks(vec![Task { commands, after: Vec::new() }])
+    }
+
+    /// Compiles the kernels of tasks and makes all ready. Tasks that do not wait for each other run side by side on a card.
     ///
     /// # Errors
     /// [`Error::Compile`] with the compiler's messages; [`Error::Driver`] for launches and products that no card takes.
-    pub fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
-        check::check(&commands)?;
+    pub fn prepare_tasks(&self, tasks: Vec<Task>) -> Result<Sequence> {
+        tasks.iter().try_for_each(|task| check::check(&task.commands))?;
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => Ok(Sequence { backend: SequenceBackend::Card(card.prepare(commands)?) }),
+            Backend::Card(ref card) => Ok(Sequence { backend: SequenceBackend::Card(card.prepare(tasks)?) }),
             #[cfg(feature = "emulated")]
-            Backend::Emulated => Ok(Sequence { backend: SequenceBackend::Emulated(emulated::prepare(commands)?) }),
+            Backend::Emulated => Ok(Sequence { backend: SequenceBackend::Emulated(emulated::prepare(tasks)?) }),
         }
     }
 
-    /// Runs commands; returns before they are done. From the second run on, a card replays them as one graph.
+    /// Runs tasks; returns before they are done. From the second run on, a card replays them as one graph.
     ///
     /// # Errors
     /// [`Error::Driver`].
@@ -210,7 +218,7 @@ impl Device {
         }
     }
 
-    /// Runs a single list of commands and waits; the seconds each command took, by the device's own clock.
+    /// Runs all commands one after another and waits; the seconds each took, by the device's own clock.
     ///
     /// # Errors
     /// [`Error::Driver`].

@@ -20,7 +20,8 @@ pub(crate) fn places(tasks: &[Task], lanes: usize) -> Vec<Place> {
     for (number, task) in tasks.iter().enumerate() {
         let mut lanes_of_former = task.after.iter().rev().map(|&other| places[other].lane);
         let continued = lanes_of_former.find(|&lane| last[lane].is_some_and(|last| task.after.contains(&last)));
-        let lane = continued.or_else(|| (0..lanes).min_by_key(|&lane| last[lane].map_or(0, |last| last + 1))).unwrap_or(0);
+        let lane =
+            continued.or_else(|| (0..lanes).min_by_key(|&lane| last[lane].map_or(0, |last| last + 1))).unwrap_or(0);
         let mut known = last[lane].map_or_else(|| vec![0; lanes], |last| done[last].clone());
         let mut waits = Vec::new();
         // Later tasks first: they imply earlier ones.
@@ -74,7 +75,8 @@ mod tests {
             for _ in 0..50 {
                 let tasks: Vec<Task> = (0..40)
                     .map(|number| {
-                        let mut after: Vec<usize> = (0..if number == 0 { 0 } else { below(4) }).map(|_| below(number)).collect();
+                        let mut after: Vec<usize> =
+                            (0..if number == 0 { 0 } else { below(4) }).map(|_| below(number)).collect();
                         after.sort_unstable();
                         after.dedup();
                         Task { commands: Vec::new(), after }

@@ -7,7 +7,7 @@ mod staging;
 
 use compile::{Target, compile};
 
-use crate::{Argument, Command, Error, Kernel, Launch, device::Result};
+use crate::{Argument, Command, Error, Kernel, Launch, Task, device::Result};
 use cudarc::driver::{result, sys};
 use graph::Graph;
 use product::Blas;
@@ -170,8 +170,9 @@ impl Card {
     }
 
     /// Compiles the kernels of commands and finds their functions.
-    pub(crate) fn prepare(self: &Arc<Self>, commands: Vec<Command>) -> Result<Sequence> {
+    pub(crate) fn prepare(self: &Arc<Self>, tasks: Vec<Task>) -> Result<Sequence> {
         self.bind()?;
+        let commands: Vec<Command> = tasks.into_iter().flat_map(|task| task.commands).collect();
         let kernels: Vec<&Kernel> = commands
             .iter()
             .filter_map(|command| match command {

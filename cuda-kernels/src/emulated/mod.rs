@@ -3,10 +3,11 @@
 mod compile;
 mod product;
 
-use crate::{Argument, Command, Error, Kernel, Launch, device::Result};
+use crate::{Argument, Command, Error, Kernel, Launch, Task, device::Result};
 use compile::Compiled;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,10 +61,14 @@ impl Drop for Memory {
 #[derive(Debug)]
 pub(crate) struct Sequence {
     commands: Vec<(Command, Option<Arc<Compiled>>)>,
+    /// Numbers of the commands in the order in which they run.
+    order: Vec<usize>,
 }
 
-/// Compiles the kernels of commands and checks that the launches fit them.
-pub(crate) fn prepare(commands: Vec<Command>) -> Result<Sequence> {
+/// Compiles the kernels of tasks and checks that the launches fit them.
+pub(crate) fn prepare(tasks: Vec<Task>) -> Result<Sequence> {
+    let order = order(&tasks)?;
+    let commands: Vec<Command> = tasks.into_iter().flat_map(|task| task.commands).collect();
     let kernels: Vec<&Kernel> = commands
         .iter()
         .filter_map(|command| match command {
@@ -83,7 +88,35 @@ pub(crate) fn prepare(commands: Vec<Command>) -> Result<Sequence> {
         }
         prepared.push((command, compiled));
     }
-    Ok(Sequence { commands: prepared })
+    Ok(Sequence { commands: prepared, order })
+}
+
+/// The order of commands that is as unlike that of the list as tasks allow: of those that wait for nothing any more the last one comes first.
+fn order(tasks: &[Task]) -> Result<Vec<usize>> {
+    let mut followers = vec![Vec::new(); tasks.len()];
+    let mut first = Vec::with_capacity(tasks.len());
+    let mut commands = 0;
+    for (number, task) in tasks.iter().enumerate() {
+        if let Some(other) = task.after.iter().find(|&&other| other >= number) {
+            return Err(Error::Driver(format!("task {number} waits for task {other}, which comes after it")));
+        }
+        task.after.iter().for_each(|&other| followers[other].push(number));
+        first.push(commands);
+        commands += task.commands.len();
+    }
+    let mut waits: Vec<usize> = tasks.iter().map(|task| task.after.len()).collect();
+    let mut ready: BinaryHeap<usize> = (0..tasks.len()).filter(|&number| waits[number] == 0).collect();
+    let mut order = Vec::with_capacity(commands);
+    while let Some(number) = ready.pop() {
+        order.extend(first[number]..first[number] + tasks[number].commands.len());
+        for &follower in &followers[number] {
+            waits[follower] -= 1;
+            if waits[follower] == 0 {
+                ready.push(follower);
+            }
+        }
+    }
+    Ok(order)
 }
 
 fn size(argument: &Argument) -> u32 {
@@ -121,8 +154,9 @@ impl Sequence {
     pub(crate) unsafe fn run(&self) -> Result<Vec<f64>> {
         let number = RUNS.get();
         RUNS.set(number.wrapping_add(1));
-        let mut seconds = Vec::with_capacity(self.commands.len());
-        for (command, compiled) in &self.commands {
+        let mut seconds = vec![0.0; self.commands.len()];
+        for &place in &self.order {
+            let (command, compiled) = &self.commands[place];
             let start = Instant::now();
             // SAFETY: the caller's promise; launches were checked against their kernels.
             unsafe {
@@ -136,7 +170,7 @@ impl Sequence {
                     }
                 }
             }
-            seconds.push(start.elapsed().as_secs_f64());
+            seconds[place] = start.elapsed().as_secs_f64();
         }
         Ok(seconds)
     }
