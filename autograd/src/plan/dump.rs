@@ -17,7 +17,7 @@ impl fmt::Display for Plan {
             "{} steps, {} flop, {} bytes moved; arena {} bytes, persistent {} bytes, peak {} bytes",
             self.steps.len(),
             quantity(self.flops()),
-            quantity(self.steps.iter().flat_map(|step| step.action.bytes()).sum()),
+            quantity(self.steps.iter().map(|step| step.bytes).sum()),
             self.arena_bytes,
             self.persistent_bytes,
             self.peak_bytes()

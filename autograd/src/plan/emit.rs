@@ -27,8 +27,8 @@ pub(super) struct Emitted {
 
 /// A step with its costs.
 pub(super) fn step(action: Action, origin: Origin) -> Step {
-    let flops = action.flops();
-    Step { action, op: origin.op, location: origin.location, flops }
+    let (flops, bytes) = (action.flops(), action.bytes().iter().sum());
+    Step { action, op: origin.op, location: origin.location, flops, bytes }
 }
 
 /// A loop that copies, converts or fills: one operand to one store over the store's shape.

@@ -255,4 +255,6 @@ pub struct Step {
     pub location: &'static Location<'static>,
     /// Floating-point operations, counting a multiply-add as two.
     pub flops: f64,
+    /// Bytes read and written, each operand once.
+    pub bytes: f64,
 }

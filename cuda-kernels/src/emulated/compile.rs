@@ -47,6 +47,9 @@ struct Shared {
     turn: Mutex<()>,
 }
 
+/// A file's device and number on it.
+type File = (u64, u64);
+
 /// A kernel, as the shim has it.
 #[repr(C)]
 struct Entry {
@@ -241,7 +244,7 @@ fn append(source: &str, key: &str, text: &mut String) {
 /// Opens the library that has a source.
 fn load(source: &str, key: String, folder: &Path) -> Result<Compiled> {
     // Files of different names may be the same library, which then has the same memory.
-    static OPEN: LazyLock<Mutex<HashMap<(u64, u64), Arc<Shared>>>> = LazyLock::new(Mutex::default);
+    static OPEN: LazyLock<Mutex<HashMap<File, Arc<Shared>>>> = LazyLock::new(Mutex::default);
     let path = folder.join(format!("{key}.so"));
     let file = std::fs::metadata(&path).map_err(failed("a compiled kernel is gone"))?;
     let mut open = locked(&OPEN);

@@ -127,7 +127,7 @@ impl Bench {
 }
 
 pub(super) fn step(action: Action) -> Step {
-    Step { action, op: "test", location: Location::caller(), flops: 0.0 }
+    Step { action, op: "test", location: Location::caller(), flops: 0.0, bytes: 0.0 }
 }
 
 /// A contiguous view of a whole buffer.
