@@ -68,7 +68,7 @@ impl Device {
     }
 
     /// The processor in the place of a card: the same kernels, compiled by the system's C++ compiler (`CXX`, else `c++`). Where the environment variable
-    /// `LIVI_KERNELS_DIR` names a folder, it also receives the source of every kernel, for checks with other compilers.
+    /// `LIVI_KERNELS_DIR` names a folder, it also receives the source of every kernel that compiles, for checks with other compilers.
     ///
     /// # Errors
     /// [`Error::NotBuilt`] in a program built without the feature `emulated`.

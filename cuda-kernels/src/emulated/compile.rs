@@ -25,7 +25,7 @@ const PART: usize = 8;
 const MESSAGES: usize = 4000;
 /// Bytes of the stacks of a block's threads, as the shim has it.
 const STACKS: usize = 1024 * 128 * 1024;
-/// Names a folder that receives a copy of every source.
+/// Names a folder that receives a copy of every source that compiles.
 const COPIES: &str = "LIVI_KERNELS_DIR";
 
 /// A compiled source.
@@ -146,10 +146,6 @@ pub(super) fn compile(kernels: &[&Kernel]) -> Result<HashMap<Arc<str>, Arc<Compi
     let folder = std::env::temp_dir().join("livi-emulated-kernels");
     std::fs::create_dir_all(&folder).map_err(failed("the folder for kernels cannot be made"))?;
     let keyed: Vec<(&Arc<str>, String)> = new.into_iter().map(|source| (source, key(&compiler, source))).collect();
-    if let Some(copies) = std::env::var_os(COPIES).filter(|value| !value.is_empty()).map(PathBuf::from) {
-        std::fs::create_dir_all(&copies).map_err(failed("the folder for copies of kernels cannot be made"))?;
-        keyed.iter().try_for_each(|(source, _)| copy(source, &copies))?;
-    }
     let missing: Vec<&(&Arc<str>, String)> =
         keyed.iter().filter(|(_, key)| !folder.join(format!("{key}.so")).exists()).collect();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -160,8 +156,12 @@ pub(super) fn compile(kernels: &[&Kernel]) -> Result<HashMap<Arc<str>, Arc<Compi
         let lost = |_| Err(Error::Compile("a thread that compiled kernels panicked".into()));
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(lost))
     })?;
+    let copies = std::env::var_os(COPIES).filter(|value| !value.is_empty()).map(PathBuf::from);
     for (source, key) in keyed {
         let compiled = Arc::new(load(source, key, &folder)?);
+        if let Some(folder) = &copies {
+            copy(source, folder)?;
+        }
         found.insert(source.clone(), compiled.clone());
         locked(&KNOWN).insert(source.clone(), compiled);
     }
@@ -197,7 +197,8 @@ fn copy(source: &str, folder: &Path) -> Result<()> {
         return Ok(());
     }
     let partial = folder.join(unique(&name));
-    let written = std::fs::write(&partial, source).and_then(|()| std::fs::rename(&partial, &path));
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&partial, source));
+    let written = written.and_then(|()| std::fs::rename(&partial, &path));
     written.map_err(failed("a copy of a kernel cannot be written"))
 }
 
