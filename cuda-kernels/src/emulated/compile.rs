@@ -69,6 +69,7 @@ struct Launch {
     shared: bool,
     fibrous: bool,
     stacks: *mut u8,
+    run: u32,
 }
 
 type Run = unsafe extern "C" fn(*const Launch) -> *const c_char;
@@ -96,17 +97,17 @@ impl Compiled {
         Ok(unsafe { std::slice::from_raw_parts((*entry).sizes, (*entry).count as usize) }.to_vec())
     }
 
-    /// Runs a kernel.
+    /// Runs a kernel. `run` says which order blocks, warps and threads take their turns in: 0 the natural one, 1 its reverse, others shuffled ones.
     ///
     /// # Safety
     /// The arguments are as many and as long as `sizes` says, and what they point to is as the kernel needs.
-    pub(super) unsafe fn launch(&self, launch: &crate::Launch, arguments: &mut [*mut u8]) -> Result<()> {
+    pub(super) unsafe fn launch(&self, launch: &crate::Launch, arguments: &mut [*mut u8], run: u32) -> Result<()> {
         let crate::Launch { grid, block, shared_bytes, .. } = *launch;
         let name = &launch.kernel.name;
         let (kernel, values) = (self.entry(name)?, arguments.as_mut_ptr());
         // SAFETY: the shim defines the function with this type.
-        let run = unsafe { self.library.library.get::<Run>(b"emulated_launch") };
-        let run = run.map_err(|_| Error::Compile("a library of kernels runs none".into()))?;
+        let start = unsafe { self.library.library.get::<Run>(b"emulated_launch") };
+        let start = start.map_err(|_| Error::Compile("a library of kernels runs none".into()))?;
         let message = STACK.with_borrow_mut(|stacks| {
             if self.fibrous && stacks.is_empty() {
                 *stacks = vec![0; STACKS / size_of::<u128>()];
@@ -114,7 +115,7 @@ impl Compiled {
             let (shared, fibrous, stacks) = (self.shared, self.fibrous, stacks.as_mut_ptr().cast());
             let _turn = locked(&self.library.turn);
             // SAFETY: what the launch points to lives through the call; the rest is the caller's promise.
-            unsafe { run(&Launch { kernel, values, grid, block, shared_bytes, shared, fibrous, stacks }) }
+            unsafe { start(&Launch { kernel, values, grid, block, shared_bytes, shared, fibrous, stacks, run }) }
         });
         if message.is_null() {
             return Ok(());

@@ -6,6 +6,7 @@ mod product;
 use crate::{Argument, Command, Error, Kernel, Launch, device::Result};
 use compile::Compiled;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -106,19 +107,27 @@ fn check(launch: &Launch, compiled: &Compiled) -> Result<()> {
     Ok(())
 }
 
+thread_local! {
+    /// Runs of sequences on this thread. In each, blocks, warps and threads take their turns in another order: what is the same every time does not
+    /// depend on it.
+    static RUNS: Cell<u32> = const { Cell::new(0) };
+}
+
 impl Sequence {
     /// Runs the commands; the seconds each took.
     ///
     /// # Safety
     /// As for `Device::run`.
     pub(crate) unsafe fn run(&self) -> Result<Vec<f64>> {
+        let number = RUNS.get();
+        RUNS.set(number.wrapping_add(1));
         let mut seconds = Vec::with_capacity(self.commands.len());
         for (command, compiled) in &self.commands {
             let start = Instant::now();
             // SAFETY: the caller's promise; launches were checked against their kernels.
             unsafe {
                 match (command, compiled) {
-                    (Command::Launch(launch), Some(compiled)) => run(launch, compiled)?,
+                    (Command::Launch(launch), Some(compiled)) => run(launch, compiled, number)?,
                     (Command::Launch(_), None) => return Err(Error::Driver("a kernel was not compiled".into())),
                     (Command::Gemm(gemm), _) => product::run(gemm),
                     (Command::Zero { to, bytes }, _) => std::ptr::write_bytes(*to as *mut u8, 0, *bytes),
@@ -133,7 +142,7 @@ impl Sequence {
     }
 }
 
-unsafe fn run(launch: &Launch, compiled: &Compiled) -> Result<()> {
+unsafe fn run(launch: &Launch, compiled: &Compiled, number: u32) -> Result<()> {
     let mut values: Vec<[u8; 8]> = launch
         .arguments
         .iter()
@@ -146,5 +155,5 @@ unsafe fn run(launch: &Launch, compiled: &Compiled) -> Result<()> {
         .collect();
     let mut pointers: Vec<*mut u8> = values.iter_mut().map(|value| value.as_mut_ptr()).collect();
     // SAFETY: the sizes were checked; the rest is the caller's promise. (Four bytes are the first ones on the little-endian machines there are.)
-    unsafe { compiled.launch(launch, &mut pointers) }
+    unsafe { compiled.launch(launch, &mut pointers, number) }
 }

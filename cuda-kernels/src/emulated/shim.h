@@ -64,6 +64,27 @@ struct Fiber {
 #endif
 };
 
+typedef unsigned long long Count;
+
+// The order in which n blocks, warps or threads take their turns: of a card's nothing is known. In run 0 it is the natural one, in run 1 its reverse,
+// in others a shuffled one.
+struct Order {
+    Count first, step, n;
+    Order(unsigned run, Count n) : first(0), step(1), n(n) {
+        if (n < 2 || run == 0) return;
+        if (run == 1) {
+            first = step = n - 1;
+            return;
+        }
+        // Steps that have no divisor in common with n lead everywhere.
+        first = run * 0x9e3779b97f4a7c15ull % n;
+        step = run * 0xd1b54a32d192ed03ull % n;
+        while (divisor(step, n) != 1) step = (step + 1) % n;
+    }
+    static Count divisor(Count a, Count b) { return b == 0 ? a : divisor(b, a % b); }
+    Count after(Count k) const { return k + step < n ? k + step : k + step - n; }
+};
+
 static Fiber fibers[MOST];
 static unsigned current, threads;
 static unsigned char* stacks;
@@ -146,18 +167,23 @@ static void resume(Fiber& fiber) { swapcontext(&scheduler, &fiber.context); }
 #endif
 
 // Runs the threads of one block until all are done.
-static void run_block() {
+static void run_block(unsigned run) {
+    const Order warps(run, (threads + WARP - 1) / WARP);
     for (unsigned t = 0; t < threads; t++) {
         fibers[t].state = READY;
         turns[t] = 0;
         begin(fibers[t], stacks + t * STACK);
     }
     for (;;) {
-        for (unsigned first = 0; first < threads; first += WARP) {
-            unsigned last = first + WARP < threads ? first + WARP : threads;
+        Count warp = warps.first;
+        for (unsigned w = 0; w < warps.n; w++, warp = warps.after(warp)) {
+            unsigned first = (unsigned)warp * WARP, last = first + WARP < threads ? first + WARP : threads;
+            const Order lanes(run, last - first);
             for (;;) {
                 unsigned shuffling = 0;
-                for (unsigned t = first; t < last; t++) {
+                Count lane = lanes.first;
+                for (unsigned l = 0; l < lanes.n; l++, lane = lanes.after(lane)) {
+                    unsigned t = first + (unsigned)lane;
                     if (fibers[t].state == READY) {
                         current = t;
                         place(t);
@@ -239,6 +265,8 @@ struct Launch {
     bool fibrous;
     // Memory for the stacks of as many threads as a block can have.
     unsigned char* stacks;
+    // Which order blocks, warps and threads take their turns in.
+    unsigned run;
 };
 
 static const char* run(const Launch& launch) {
@@ -251,23 +279,25 @@ static const char* run(const Launch& launch) {
     failure = nullptr;
     if (launch.fibrous)
         for (unsigned t = 0; t < threads; t++) memset(stacks + t * STACK, NOTHING, MARK);
-    for (unsigned z = 0; z < gridDim.z; z++)
-        for (unsigned y = 0; y < gridDim.y; y++)
-            for (unsigned x = 0; x < gridDim.x; x++) {
-                blockIdx = {x, y, z};
-                if (launch.shared) memset(shared_memory, NOTHING, launch.shared_bytes + MARGIN);
-                if (launch.fibrous) {
-                    run_block();
-                } else {
-                    for (unsigned t = 0; t < threads; t++) {
-                        place(t);
-                        entry(arguments);
-                    }
-                }
-                if (failure) return failure;
-                if (launch.shared && !all_nothing(shared_memory + launch.shared_bytes, MARGIN))
-                    return "more dynamic shared memory was written than the launch has";
+    const Order blocks(launch.run, (Count)gridDim.x * gridDim.y * gridDim.z), alone(launch.run, threads);
+    Count block = blocks.first;
+    for (Count k = 0; k < blocks.n; k++, block = blocks.after(block)) {
+        const Count rest = block / gridDim.x;
+        blockIdx = {(unsigned)(block % gridDim.x), (unsigned)(rest % gridDim.y), (unsigned)(rest / gridDim.y)};
+        if (launch.shared) memset(shared_memory, NOTHING, launch.shared_bytes + MARGIN);
+        if (launch.fibrous) {
+            run_block(launch.run);
+        } else {
+            Count thread = alone.first;
+            for (unsigned t = 0; t < threads; t++, thread = alone.after(thread)) {
+                place((unsigned)thread);
+                entry(arguments);
             }
+        }
+        if (failure) return failure;
+        if (launch.shared && !all_nothing(shared_memory + launch.shared_bytes, MARGIN))
+            return "more dynamic shared memory was written than the launch has";
+    }
     if (launch.fibrous)
         for (unsigned t = 0; t < threads; t++)
             if (!all_nothing(stacks + t * STACK, MARK)) return "a thread's stack overflowed";
