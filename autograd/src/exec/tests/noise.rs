@@ -161,3 +161,22 @@ fn seed_step_and_stream_each_change_the_numbers() {
     machine.run(first).unwrap();
     assert_eq!(machine.read::<f64>(var).unwrap(), seen[0]);
 }
+
+#[test]
+fn the_bits_are_the_same_on_every_device() {
+    // Sums of the bit patterns times odd numbers, modulo 2^64, as the processor has them.
+    let checksum = |values: &[f64]| -> u64 {
+        values.iter().zip(0_u64..).fold(0, |sum, (x, k)| sum.wrapping_add(x.to_bits().wrapping_mul(2 * k + 1)))
+    };
+    for (distribution, dtype, right) in [
+        (Distribution::Normal, DType::F32, 0),
+        (Distribution::Normal, DType::F64, 0),
+        (Distribution::Uniform, DType::F32, 0),
+        (Distribution::Uniform, DType::F64, 0),
+        (Distribution::Rademacher, DType::F32, 0),
+        (Distribution::Rademacher, DType::F64, 0),
+    ] {
+        let found = checksum(&draw(distribution, 5, COUNT + 3, dtype));
+        assert_eq!(found, right, "{distribution:?} in {dtype}: {found:#018x}");
+    }
+}
