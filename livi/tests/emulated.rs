@@ -1,5 +1,4 @@
 //! Whole trainings, predictions and verifications with the kernels of a card, run on the processor in its place, against the processor's own.
-#![cfg(feature = "emulated")]
 
 use autograd::{DType, Device, Machine};
 use livi::config::Config;
