@@ -230,8 +230,12 @@ impl<'a> Text<'a> {
     /// The kernel, for blocks of so many threads. Stores for which `partial` holds go to memory of the loop's own type.
     pub(super) fn kernel(mut self, threads: usize, partial: impl Fn(usize) -> bool) -> Kernel {
         self.used.extend(["pack", "convert"]);
-        if self.used.contains("fold_max") {
-            self.used.insert("max");
+        for (user, functions) in
+            [("fold_max", &["max"][..]), ("fold_sum", &["add"]), ("add_to", &["add", "sub"]), ("total", &["add"])]
+        {
+            if self.used.contains(user) {
+                self.used.extend(functions);
+            }
         }
         let restrict = if self.body.shares { "" } else { " __restrict__" };
         let loads = self.body.loads.iter().enumerate();
