@@ -181,7 +181,18 @@ fn sampler(config: &Config, drawn: &Layout) -> Result<Box<dyn Sampler>> {
         SamplerKind::MatMul => {
             let (latent, hidden) = (pair("latent", &own.latent)?, pair("hidden", &own.hidden)?);
             let between = own.hidden_layers.saturating_sub(1);
-            Box::new(MatMulSampler::sized(latent, hidden, between, m, own.activation)?)
+            if own.output.is_empty() {
+                return Ok(Box::new(MatMulSampler::sized(latent, hidden, between, m, own.activation)?));
+            }
+            let output = pair("output", &own.output)?;
+            if output[0] * output[1] < m {
+                let problem = format!(
+                    "makes {} weights, but {m} are to be drawn; set it to [] for sizes that fit",
+                    output[0] * output[1]
+                );
+                return Err(Error::Config { key: "sampler.output".into(), problem });
+            }
+            Box::new(MatMulSampler::new(latent, hidden, between, &[output], own.activation)?.cut(m)?)
         }
         SamplerKind::Correlated => {
             let noise = pair("latent", &own.latent)?;

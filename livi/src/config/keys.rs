@@ -65,6 +65,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("sampler.latent", Kind::WholeList),
     ("sampler.hidden", Kind::WholeList),
     ("sampler.hidden_layers", Kind::Whole),
+    ("sampler.output", Kind::WholeList),
     ("sampler.trunk", Kind::PairList),
     ("sampler.activation", Kind::Choice(Activation::NAMES)),
     ("sampler.sigma", Kind::Number),

@@ -177,14 +177,16 @@ const MNIST_LENET: Overrides = &[
     ("network.architecture", "lenet"),
     ("sampler.latent", "[65, 65]"),
     ("sampler.hidden", "[250, 250]"),
-    ("sampler.hidden_layers", "1"),
+    ("sampler.hidden_layers", "2"),
+    ("sampler.output", "[350, 127]"),
 ];
 
 const MNIST_MLP: Overrides = &[
     ("network.hidden", "[400, 400]"),
     ("sampler.latent", "[40, 40]"),
     ("sampler.hidden", "[420, 420]"),
-    ("sampler.hidden_layers", "2"),
+    ("sampler.hidden_layers", "3"),
+    ("sampler.output", "[957, 500]"),
 ];
 
 /// CIFAR with wide residual networks and the samplers of the published sizes, trained as published (Uppal et al. 2023, appendix on CIFAR: AMSGrad
@@ -284,10 +286,12 @@ mod tests {
     }
 
     #[test]
-    fn the_cifar_presets_have_the_published_samplers_for_the_weights_of_their_networks() {
-        for (preset, name) in [("cifar10-wrn16-4", "cifar10"), ("cifar100-wrn28-10", "cifar100")] {
+    fn the_image_presets_have_the_published_samplers_for_the_weights_of_their_networks() {
+        let presets = ["mnist-mlp", "mnist-lenet", "cifar10-wrn16-4", "cifar100-wrn28-10"];
+        for (preset, name) in presets.into_iter().zip(published::NAMES) {
             let config = Config::preset(preset).unwrap();
-            let model = Model::new(&config, 3 * 32 * 32, config.network.outputs).unwrap();
+            let inputs = if name.starts_with("mnist") { 28 * 28 } else { 3 * 32 * 32 };
+            let model = Model::new(&config, inputs, config.network.outputs).unwrap();
             let published = published::by_name(name).unwrap();
             assert_eq!(model.network.layout().len(), published.outputs(), "{preset}");
             let sampler = model.sampler.unwrap();

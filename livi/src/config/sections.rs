@@ -117,6 +117,9 @@ pub struct SamplerConfig {
     pub hidden: Vec<usize>,
     /// `mm`: number of hidden matrices. Default 1.
     pub hidden_layers: usize,
+    /// `mm`: `[rows, columns]` of the output matrix, whose numbers beyond the network's weights are cut off. Empty for nearly square ones that
+    /// make exactly those weights. Empty for other kinds. Default empty.
+    pub output: Vec<usize>,
     /// `cmmnn`: `[rows, columns]` of the trunk's layers. Empty for other kinds. Default empty.
     pub trunk: Vec<[usize; 2]>,
     /// Activation between layers. Default `elu`.
@@ -154,6 +157,7 @@ impl Default for SamplerConfig {
             latent: vec![60],
             hidden: vec![105],
             hidden_layers: 1,
+            output: Vec::new(),
             trunk: Vec::new(),
             activation: Activation::Elu,
             sigma: 0.01,

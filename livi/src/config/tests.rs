@@ -238,6 +238,10 @@ fn sampler_sizes_must_fit_the_kind() {
     assert_invalid(&["sampler.latent=[3, 4]"], "sampler.latent", "kind `mlp` expects 1");
     assert_invalid(&["sampler.kind=mm"], "sampler.latent", "kind `mm` expects 2");
     assert_invalid(&["sampler.kind=mm", "sampler.latent=[3, 4]"], "sampler.hidden", "[rows, columns]");
+    assert_invalid(&["sampler.output=[3, 4]"], "sampler.output", "`mm` only");
+    let matrices = ["sampler.kind=mm", "sampler.latent=[3, 4]", "sampler.hidden=[5, 6]"];
+    assert_invalid(&[&matrices[..], &["sampler.output=[7]"]].concat(), "sampler.output", "[rows, columns]");
+    assert_invalid(&[&matrices[..], &["sampler.output=[7, 0]"]].concat(), "sampler.output", "at least 1");
     assert_invalid(&["sampler.kind=cmmnn"], "sampler.trunk", "at least one pair");
     assert_invalid(&["sampler.trunk=[[3, 4]]"], "sampler.trunk", "`cmmnn` only");
     let heads = "sampler.heads=[{ input = [3, 4], hidden = [5, 0], output = [7, 8], hidden_layers = 1 }]";

@@ -110,6 +110,7 @@ fn sampler(sampler: &SamplerConfig) -> Result<()> {
     positive("sampler.init_scale", sampler.init_scale)?;
     sizes("sampler.latent", &sampler.latent)?;
     sizes("sampler.hidden", &sampler.hidden)?;
+    sizes("sampler.output", &sampler.output)?;
     for pair in &sampler.trunk {
         sizes("sampler.trunk", pair)?;
     }
@@ -120,6 +121,9 @@ fn sampler(sampler: &SamplerConfig) -> Result<()> {
     require(sampler.trunk.is_empty() == (kind != SamplerKind::Correlated), "sampler.trunk", || match kind {
         SamplerKind::Correlated => "is empty, kind `cmmnn` expects at least one pair [rows, columns]".into(),
         _ => format!("is for kind `cmmnn` only, the kind is `{kind}`; set it to []"),
+    })?;
+    require(sampler.output.is_empty() || kind == SamplerKind::MatMul, "sampler.output", || {
+        format!("is for kind `mm` only, the kind is `{kind}`; set it to []")
     })?;
     require(sampler.heads.is_empty() || kind == SamplerKind::Correlated, "sampler.heads", || {
         format!("is for kind `cmmnn` only, the kind is `{kind}`; set it to []")
@@ -133,7 +137,11 @@ fn sampler(sampler: &SamplerConfig) -> Result<()> {
         SamplerKind::MatMul => {
             entries("sampler.latent", sampler.latent.len(), 2, "[rows, columns]")?;
             require(sampler.hidden_layers > 0, "sampler.hidden_layers", || "is 0, expected at least 1".into())?;
-            entries("sampler.hidden", sampler.hidden.len(), 2, "[rows, columns]")
+            entries("sampler.hidden", sampler.hidden.len(), 2, "[rows, columns]")?;
+            match sampler.output.len() {
+                0 => Ok(()),
+                found => entries("sampler.output", found, 2, "[rows, columns], or [] for sizes that fit the network"),
+            }
         }
         SamplerKind::Correlated => {
             entries("sampler.latent", sampler.latent.len(), 2, "[rows, columns]")?;
