@@ -50,6 +50,8 @@ enum Processor {
 enum Program {
     Cpu(cpu::Program),
     Cuda(cuda::Program),
+    /// The memory that it would run in is not to be had.
+    Lost,
 }
 
 impl Processor {
@@ -155,7 +157,8 @@ impl Machine {
     ///
     /// # Errors
     /// [`Error::Buffer`] if a variable is already held with another type or length; [`Error::Shape`] and [`Error::DType`] for steps that do not fit
-    /// their buffers, which the planner does not make.
+    /// their buffers, which the planner does not make; [`Error::Device`] from a card, for instance if its memory does not suffice for what plans share:
+    /// then the plans loaded before cannot run any more.
     pub fn load(&mut self, plan: Plan) -> Result<PlanId> {
         let id = self.load_steps(plan.steps().to_vec(), plan.buffers().to_vec(), plan.inputs())?;
         for held in &mut self.held {
@@ -196,17 +199,21 @@ impl Machine {
             });
         }
         if arena_bytes > self.arena.bytes() {
-            // The old one goes first: two at a time were never announced.
-            self.arena = Storage::zeroed(self.processor.device(), 0)?;
-            self.arena = Storage::zeroed(self.processor.device(), arena_bytes)?;
-            self.compile_again()?;
+            self.relocate(|machine| {
+                // The old one goes first: two at a time were never announced.
+                machine.arena = Storage::zeroed(machine.processor.device(), 0)?;
+                machine.arena = Storage::zeroed(machine.processor.device(), arena_bytes)?;
+                Ok(())
+            })?;
         }
-        if let Processor::Cuda(cuda) = &mut self.processor {
+        if let Processor::Cuda(cuda) = &self.processor {
             let bases = bases(&self.held, &self.positions, &self.arena, &buffers)?;
             let needed = cuda.scratch_needed(&steps, &buffers, &bases)?;
             if needed > cuda.scratch_bytes() {
-                cuda.grow(needed)?;
-                self.compile_again()?;
+                self.relocate(|machine| match &mut machine.processor {
+                    Processor::Cuda(cuda) => cuda.grow(needed),
+                    Processor::Cpu(_) => Ok(()),
+                })?;
             }
         }
         let program = self.compile(&steps, &buffers)?;
@@ -215,6 +222,15 @@ impl Machine {
         }
         self.plans.push(Loaded { steps, buffers, reads, writes, program, runs: 0 });
         Ok(PlanId { index: self.plans.len() - 1 })
+    }
+
+    /// Moves memory that plans work in, and compiles them against it again. Where that fails all are lost: none may run in memory that is gone.
+    fn relocate(&mut self, relocate: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let done = relocate(self).and_then(|()| self.compile_again());
+        if done.is_err() {
+            self.plans.iter_mut().for_each(|plan| plan.program = Program::Lost);
+        }
+        done
     }
 
     /// Compiles all plans against the memory as it lies now.
@@ -363,7 +379,12 @@ fn position(positions: &HashMap<Var, usize>, var: Var) -> Result<usize> {
 }
 
 fn foreign() -> Error {
-    Error::Argument { name: "plan", problem: "it was loaded on another machine".into() }
+    Error::Argument {
+        name: "plan",
+        problem:
+            "the machine does not have it: it was loaded on another one, or memory for a later one was not to be had"
+                .into(),
+    }
 }
 
 /// How errors call a variable that no loaded plan has a name for.

@@ -4,7 +4,7 @@
 
 use super::every_primitive::with_derivatives;
 use super::generator::Program;
-use super::harness::{PARANOID, rounded, run};
+use super::harness::{PARANOID, on_a_card, rounded, run};
 use super::order_of_sums::Order;
 use super::random_programs::{extended, sensitivity};
 use crate::reference::check::assert_close;
@@ -95,11 +95,16 @@ fn random_of(dtype: DType) -> Compared {
     compared
 }
 
-/// Most comparisons are exact, and no kind is missing.
+/// Most comparisons are exact, and no kind is missing. On a card, which keeps the order of fewer sums, many are.
 #[track_caller]
 fn assert_thorough(compared: &Compared) {
     let Compared { without_sums, with_sums, by_rounding } = *compared;
-    assert!(without_sums + with_sums > 2 * by_rounding && with_sums > 100 && by_rounding > 100, "{compared:?}");
+    let exact = if on_a_card() {
+        without_sums > 100 && with_sums > 0
+    } else {
+        without_sums + with_sums > 2 * by_rounding && with_sums > 100
+    };
+    assert!(exact && by_rounding > 100, "{compared:?}");
 }
 
 /// Values of a matrix product's, a solution's and a log-determinant's functions: what steps are fused around them in one plan only.

@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::exec::Machine;
 use crate::plan::step::{Action, Buffer, BufferId, Loop, Operand, Place, Store};
-use crate::{DType, Error, Plan, Request, Tape, Var};
+use crate::{DType, Device, Error, Plan, Request, Tape, Var};
 
 /// A step that copies a buffer.
 fn copy(from: usize, to: usize, count: usize, dtype: DType) -> Action {
@@ -183,4 +183,22 @@ fn runs_are_counted_for_each_plan_and_timed_ones_are_not() {
     let elsewhere = machine_with(1).unwrap();
     assert!(matches!(elsewhere.runs(plans[0]), Err(Error::Argument { .. })));
     assert!(matches!(elsewhere.step_costs(plans[0]), Err(Error::Argument { .. })));
+}
+
+#[test]
+fn plans_are_lost_where_the_memory_they_share_cannot_grow() {
+    let mut tape = Tape::new();
+    let (x, y) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
+    let mut machine = Machine::on(Device::Emulated).unwrap();
+    let buffers = vec![persistent(x, 3), persistent(y, 3)];
+    let copies = vec![step(copy(0, 1, 3, DType::F64))];
+    let small = machine.load_steps(copies.clone(), buffers.clone(), &[x]).unwrap();
+    machine.write(x, &[1.0, 2.0, 3.0]).unwrap();
+    machine.run(small).unwrap();
+    let large = [&buffers[..], &[arena(0, 1 << 56)]].concat();
+    assert!(matches!(machine.load_steps(copies.clone(), large, &[x]), Err(Error::Device(_))));
+    assert!(matches!(machine.run(small), Err(Error::Argument { name: "plan", .. })));
+    let again = machine.load_steps(copies, buffers, &[x]).unwrap();
+    machine.run(again).unwrap();
+    assert_eq!(machine.read::<f64>(y).unwrap(), [1.0, 2.0, 3.0]);
 }
