@@ -39,17 +39,46 @@ fn kept(folder: &Path) -> Vec<Kernel> {
     kernels
 }
 
-/// What is wrong with a kernel, if anything.
-fn problems(ptxas: &Path, kernel: &Kernel, number: usize) -> Vec<String> {
-    let asks = kernel.source.contains("__CUDA_ARCH__");
+/// Sources that are compiled together: a compiler takes longer to start than for a kernel.
+const TOGETHER: usize = 64;
+
+/// Kernels in lots that are compiled together, those that ask for their architecture apart from the others.
+fn lots<'a>(kernels: &[&'a Kernel]) -> Vec<Vec<&'a Kernel>> {
+    let (asking, others): (Vec<&Kernel>, Vec<&Kernel>) =
+        kernels.iter().partition(|kernel| kernel.source.contains("__CUDA_ARCH__"));
+    // The first are large.
+    let lots = asking.chunks(TOGETHER / 8).chain(others.chunks(TOGETHER));
+    lots.map(<[&Kernel]>::to_vec).collect()
+}
+
+/// One source of several, each in a namespace of its own that its messages name.
+fn joined(kernels: &[&Kernel]) -> String {
+    let mut text = String::new();
+    for (number, kernel) in kernels.iter().enumerate() {
+        let name: String = kernel.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let code = kernel.source.replace("extern \"C\"", "");
+        text.push_str(&format!("namespace of_{name}_{number} {{\n{code}\n}}\n"));
+        let definitions = kernel.source.lines().filter_map(|line| line.trim_start().strip_prefix("#define "));
+        for definition in definitions {
+            let end = definition.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(definition.len());
+            text.push_str(&format!("#undef {}\n", &definition[..end]));
+        }
+    }
+    text
+}
+
+/// What is wrong with kernels, if anything.
+fn problems(ptxas: &Path, kernels: &[&Kernel], number: usize) -> Vec<String> {
+    let asks = kernels.iter().any(|kernel| kernel.source.contains("__CUDA_ARCH__"));
+    let together = Kernel { source: joined(kernels).into(), name: "joined".into() };
     let file = std::env::temp_dir().join(format!("livi-{}-{number}.ptx", std::process::id()));
     let (mut written, mut found) = (0, Vec::new());
     for (architecture, text) in ARCHITECTURES {
         let text = if asks { text } else { ARCHITECTURES[0].1 };
         if text != written {
-            match cuda_kernels::ptx(kernel, &format!("compute_{text}")) {
+            match cuda_kernels::ptx(&together, &format!("compute_{text}")) {
                 Ok(ptx) => std::fs::write(&file, ptx).unwrap(),
-                Err(error) => return vec![format!("{}: {error}", kernel.name)],
+                Err(error) => return vec![error.to_string()],
             }
             written = text;
         }
@@ -59,9 +88,11 @@ fn problems(ptxas: &Path, kernel: &Kernel, number: usize) -> Vec<String> {
             .output()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", ptxas.display()));
         let messages = String::from_utf8_lossy(&output.stderr);
-        let whole = output.status.success() && messages.contains("Function properties for");
+        let whole = output.status.success()
+            && messages.matches("Function properties for").count() >= kernels.len()
+            && messages.matches("Compiling entry function").count() >= kernels.len();
         let problems = if whole { spilling(&messages) } else { vec![messages.into_owned()] };
-        found.extend(problems.into_iter().map(|problem| format!("sm_{architecture}, {}: {problem}", kernel.name)));
+        found.extend(problems.into_iter().map(|problem| format!("sm_{architecture}: {problem}")));
     }
     std::fs::remove_file(&file).unwrap();
     found
@@ -85,6 +116,7 @@ fn all_kernels_compile_and_none_spills() {
     let (own, folder) = (own(), std::env::var_os("LIVI_KERNELS_DIR").filter(|folder| !folder.is_empty()));
     let kept = folder.map_or(Vec::new(), |folder| kept(Path::new(&folder)));
     let kernels: Vec<&Kernel> = own.iter().chain(&kept).collect();
+    let lots = lots(&kernels);
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
@@ -92,8 +124,8 @@ fn all_kernels_compile_and_none_spills() {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(kernel) = kernels.get(number) else { break };
-                    let problems = problems(&ptxas, kernel, number);
+                    let Some(lot) = lots.get(number) else { break };
+                    let problems = problems(&ptxas, lot, number);
                     found.lock().unwrap().extend(problems);
                 }
             });
@@ -103,6 +135,18 @@ fn all_kernels_compile_and_none_spills() {
     println!("compiled: {} sources of this crate and {} others, for {architectures:?}", own.len(), kept.len());
     let found = found.into_inner().unwrap();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn joined_sources_keep_their_names_and_definitions_apart() {
+    let kernel = |t: &str| {
+        let source = format!("#define T {t}\nextern \"C\" __global__ void f(T* x) {{ *x = 1; }}");
+        Kernel { source: source.into(), name: "a-b".into() }
+    };
+    let (first, second) = (kernel("float"), kernel("double"));
+    let text = joined(&[&first, &second]);
+    assert!(text.contains("namespace of_a_b_0 {\n#define T float") && text.contains("namespace of_a_b_1 {"), "{text}");
+    assert!(text.matches("#undef T\n").count() == 2 && !text.contains("extern"), "{text}");
 }
 
 #[test]
