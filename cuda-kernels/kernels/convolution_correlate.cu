@@ -8,10 +8,11 @@
 //
 // The depth k runs over blocks of SLICE_CHANNELS channels of the source and, for each, over taps, SLICE_TAPS of them in a slice: neighbouring taps
 // meet the same elements, which first-level cache keeps. The packed filters are ordered so (see convolution_pack.cu), with zeros where channels or
-// taps do not fill a slice.
+// taps do not fill a slice. With DIRECT the filters are taken from where they lie instead: slower, but for a small product not as slow as another
+// launch.
 //
 // In front stand, beside what convolution_tile.cu needs: OFFSET (a signed type for distances in elements within a group), TRANSPOSED, SLICE_CHANNELS,
-// SLICE_TAPS, WHOLE_CHANNELS (channels fill their blocks), BLOCKS (that share a multiprocessor).
+// SLICE_TAPS, WHOLE_CHANNELS (channels fill their blocks), DIRECT, BLOCKS (that share a multiprocessor).
 //
 // Shared memory: STAGES slices of both operands, and where SLICE_TAPS > 1 a table of SLICE taps for each of the taps' slices.
 
@@ -19,9 +20,19 @@
 #define LOADERS (TILE_N < THREADS ? TILE_N : THREADS)
 #define ROWS (THREADS / LOADERS)
 #define PIXELS (TILE_N / LOADERS)
+#if DIRECT
+// Depths of a slice of the filters that are loaded at once.
+#define FILTER_ROWS (THREADS / TILE_M)
+#if TENSOR
+#define FILTER_PLACE(depth, row) fragment(row, depth)
+#else
+#define FILTER_PLACE(depth, row) ((depth) * STRIDE_M + (row))
+#endif
+#else
 // Vectors of a slice of the packed filters, all and those of a thread.
 #define PACKED (SLICE * TILE_M / VECTOR)
 #define COPIES ((PACKED + THREADS - 1) / THREADS)
+#endif
 // Elements of a slice of both operands in shared memory.
 #define STAGE (SLICE * (STRIDE_M + STRIDE_N))
 // Direction of the taps.
@@ -55,14 +66,15 @@ struct Axis {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correlate(
-    const REAL* __restrict__ packed, const REAL* __restrict__ source, REAL* __restrict__ out,
+    const REAL* __restrict__ filters, const REAL* __restrict__ source, REAL* __restrict__ out,
     // Groups, tiles of pixels (of the largest phase), images.
     u32 groups, u32 tiles, u32 images,
     // Source: channels, rows, columns; elements from one group, image, channel, row, column to the next.
     u32 channels, u32 rows, u32 columns,
     u64 source_group, u64 source_image, u64 source_channel, u64 source_row, u64 source_column,
-    // Packed filters: elements from one phase, and one group, to the next.
-    u64 packed_phase, u64 packed_group,
+    // Filters: elements from one phase (of packed ones), and group, to the next; otherwise from one row of the product, channel of the source, row and
+    // column to the next.
+    u64 filter_phase, u64 filter_group, u64 filter_output, u64 filter_channel, u64 filter_row, u64 filter_column,
     // Written part: rows of the product and those of a group, elements of a group, rows and columns of a channel, whether runs of pixels are aligned.
     u32 all, u32 outputs, u64 out_group, u32 out_rows, u32 out_columns, u32 aligned,
     u32 filter_rows, u32 filter_columns, u32 stride_y, u32 stride_x, u32 padding_y, u32 padding_x) {
@@ -74,8 +86,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correl
     rest /= row_tiles;
     const u32 tile = rest % tiles;
     rest /= tiles;
-    const u32 group = rest % groups, phase = rest / groups;
+    const u32 group = rest % groups;
 #if TRANSPOSED
+    const u32 phase = rest / groups;
     const Axis down(phase / stride_x, out_rows, filter_rows, stride_y, padding_y);
     const Axis across(phase % stride_x, out_columns, filter_columns, stride_x, padding_x);
 #else
@@ -89,7 +102,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correl
     source += group * source_group;
     const u32 tap_slices = (down.taps * across.taps + SLICE_TAPS - 1) / SLICE_TAPS;
     const u32 slices = (channels + SLICE_CHANNELS - 1) / SLICE_CHANNELS * tap_slices;
-    packed += phase * packed_phase + group * packed_group + (u64)row_tile * slices * (SLICE * TILE_M);
+#if DIRECT
+    // The filters' row that this thread loads; rows past the end are in no result.
+    u32 own = row_tile * TILE_M + threadIdx.x % TILE_M;
+    own = own < all ? own : all - 1;
+    const u32 filter_depth = threadIdx.x / TILE_M;
+    filters += (group + own / outputs) * filter_group + own % outputs * filter_output;
+#if TRANSPOSED
+    filters += phase / stride_x * filter_row + phase % stride_x * filter_column;
+    filter_row *= stride_y;
+    filter_column *= stride_x;
+#endif
+#else
+#if TRANSPOSED
+    filters += phase * filter_phase;
+#endif
+    filters += group * filter_group + (u64)row_tile * slices * (SLICE * TILE_M);
+#endif
 
     // Where the first tap finds the pixels that this thread loads.
     OFFSET base[PIXELS];
@@ -115,6 +144,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correl
 #if SLICE_TAPS > 1
     struct Tap {
         OFFSET offset;
+#if DIRECT
+        OFFSET filter;
+#endif
         int down, across;
     };
     Tap* const table = (Tap*)(shared + STAGES * STAGE);
@@ -127,6 +159,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correl
         // A tap that does not exist meets nothing.
         own.down = exists ? i : -(1 << 30);
         own.across = j;
+#if DIRECT
+        own.filter = DIRECTION * (i * (OFFSET)filter_row + j * (OFFSET)filter_column) + (OFFSET)(depth % SLICE_CHANNELS) * (OFFSET)filter_channel;
+#endif
         table[entry] = own;
     }
     __syncthreads();
@@ -142,15 +177,28 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correl
     const auto load = [&](u32 stage) {
         REAL* const a = shared + stage * STAGE;
         REAL* const b = a + SLICE * STRIDE_M + first_depth * STRIDE_N + threadIdx.x % LOADERS;
+#if !DIRECT
 #pragma unroll
         for (u32 c = 0; c < COPIES; c++) {
             const u32 at = threadIdx.x + c * THREADS;
             if (PACKED % THREADS == 0 || at < PACKED) {
-                copy((Vector*)(a + at / (TILE_M / VECTOR) * STRIDE_M) + at % (TILE_M / VECTOR), (const Vector*)packed + at);
+                copy((Vector*)(a + at / (TILE_M / VECTOR) * STRIDE_M) + at % (TILE_M / VECTOR), (const Vector*)filters + at, true);
             }
         }
-        packed += SLICE * TILE_M;
+        filters += SLICE * TILE_M;
+#endif
 #if SLICE_TAPS > 1
+#if DIRECT
+#pragma unroll
+        for (u32 d = 0; d < SLICE; d += FILTER_ROWS) {
+            const u32 depth = filter_depth + d;
+            if (SLICE % FILTER_ROWS == 0 || depth < SLICE) {
+                const Tap tap = table[tap_slice * SLICE + depth];
+                const bool exists = tap.down > -(1 << 29) && (WHOLE_CHANNELS || channel + depth % SLICE_CHANNELS < channels);
+                copy(a + FILTER_PLACE(depth, threadIdx.x % TILE_M), filters + (channel * filter_channel + tap.filter), exists);
+            }
+        }
+#endif
         const OFFSET plane = (OFFSET)channel * (OFFSET)source_channel;
         const Tap* const taps = table + tap_slice * SLICE + first_depth;
 #pragma unroll
@@ -172,6 +220,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_correl
             channel += SLICE_CHANNELS;
         }
 #else
+#if DIRECT
+        const REAL* const row = filters + (tap_row * filter_row + tap_column * filter_column + (channel + filter_depth) * filter_channel);
+#pragma unroll
+        for (u32 d = 0; d < SLICE; d += FILTER_ROWS) {
+            const u32 depth = filter_depth + d;
+            if (SLICE % FILTER_ROWS == 0 || depth < SLICE) {
+                const bool exists = depth < SLICE_CHANNELS && (WHOLE_CHANNELS || channel + depth < channels);
+                copy(a + FILTER_PLACE(depth, threadIdx.x % TILE_M), row + d * filter_channel, exists);
+            }
+        }
+#endif
         const int i = DIRECTION * (int)tap_row, j = DIRECTION * (int)tap_column;
         const OFFSET offset = i * (OFFSET)source_row + j * (OFFSET)source_column + (OFFSET)(channel + first_depth) * (OFFSET)source_channel;
 #pragma unroll

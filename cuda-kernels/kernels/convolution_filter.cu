@@ -6,14 +6,22 @@
 // padded so that the transposed stores meet all banks.
 //
 // In front stand, beside what convolution_tile.cu needs: OFFSET (a signed type for distances in elements within a group), BLOCKS (that share a
-// multiprocessor).
+// multiprocessor), with DEEP also VECTORS (a channel of results lies in one piece, of aligned vectors).
 //
 // Shared memory: STAGES slices of both operands, or the sums of a team if these take more.
 
 #define PACE 8
 #define ROWS (THREADS / PACE)
+// First row of a that a thread loads of a slice, and rows that are loaded at once.
+#if DEEP && VECTORS
+#define FIRST_M (threadIdx.x / (SLICE / VECTOR))
+#define ROWS_M (THREADS / (SLICE / VECTOR))
+#else
+#define FIRST_M (threadIdx.x / PACE)
+#define ROWS_M ROWS
+#endif
 // Rows of a, columns of b and pixels that a thread loads of a slice.
-#define LOADS_M ((TILE_M + ROWS - 1) / ROWS)
+#define LOADS_M ((TILE_M + ROWS_M - 1) / ROWS_M)
 #define LOADS_N ((TILE_N + ROWS - 1) / ROWS)
 #define PIXELS (SLICE / PACE)
 #if DEEP
@@ -62,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_filter
     int tap_row[LOADS_N], tap_column[LOADS_N];
 #pragma unroll
     for (u32 i = 0; i < LOADS_M; i++) {
-        u32 m = tile_m * TILE_M + own + i * ROWS;
+        u32 m = tile_m * TILE_M + FIRST_M + i * ROWS_M;
         m = m < all ? m : all - 1;
         at_m[i] = (OFFSET)(m / outputs) * (OFFSET)results_group + (OFFSET)(m % outputs) * (OFFSET)results_channel;
     }
@@ -81,22 +89,35 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolution_filter
     const auto load = [&](u32 slice, u32 stage) {
         REAL* const a = shared + stage * (SIZE_M + SIZE_N);
         REAL* const b = a + SIZE_M;
+#if DEEP && VECTORS
+        const u32 run = threadIdx.x % (SLICE / VECTOR) * VECTOR, leader = first + slice * SLICE + run;
+        const u32 leading = quotient(leader, area_reciprocal, area_shift);
+        const OFFSET start = (OFFSET)leading * (OFFSET)results_image + (OFFSET)(leader - leading * area);
+#pragma unroll
+        for (u32 i = 0; i < LOADS_M; i++) {
+            if (TILE_M % ROWS_M == 0 || FIRST_M + i * ROWS_M < TILE_M) {
+                copy((Vector*)(a + AT(FIRST_M + i * ROWS_M, run, STRIDE_M)), (const Vector*)(results + (start + at_m[i])), leader < end);
+            }
+        }
+#endif
 #pragma unroll
         for (u32 p = 0; p < PIXELS; p++) {
             const u32 depth = p * PACE + lane, pixel = first + slice * SLICE + depth;
             const bool exists = pixel < end;
             const u32 image = quotient(pixel, area_reciprocal, area_shift), within = pixel - image * area;
             const u32 row = quotient(within, width_reciprocal, width_shift), column = within - row * width;
-            const OFFSET result = (OFFSET)image * (OFFSET)results_image + (OFFSET)row * (OFFSET)results_row + (OFFSET)column * (OFFSET)results_column;
             // A pixel past the end meets nothing.
             const int y = exists ? (int)(row * stride_y) - (int)padding_y : -(1 << 30), x = (int)(column * stride_x) - (int)padding_x;
             const OFFSET met = (OFFSET)image * (OFFSET)images_image + y * (OFFSET)images_row + x * (OFFSET)images_column;
+#if !DEEP || !VECTORS
+            const OFFSET result = (OFFSET)image * (OFFSET)results_image + (OFFSET)row * (OFFSET)results_row + (OFFSET)column * (OFFSET)results_column;
 #pragma unroll
             for (u32 i = 0; i < LOADS_M; i++) {
                 if (TILE_M % ROWS == 0 || own + i * ROWS < TILE_M) {
                     copy(a + AT(own + i * ROWS, depth, STRIDE_M), results + (result + at_m[i]), exists);
                 }
             }
+#endif
 #pragma unroll
             for (u32 i = 0; i < LOADS_N; i++) {
                 if (TILE_N % ROWS == 0 || own + i * ROWS < TILE_N) {

@@ -1,5 +1,5 @@
 // Filters in the order in which convolution_correlate.cu takes them: for each phase, group and tile of rows, slice after slice, and in a slice for
-// each depth the rows of the tile side by side. What does not exist is zero.
+// each depth the rows of the tile side by side (with TENSOR in the order that convolution_tile.cu describes). What does not exist is zero.
 //
 // A block packs all taps of one block of channels, one tile, group and phase; blocks along y share that work. In front stand REAL and TENSOR.
 
@@ -24,7 +24,13 @@ extern "C" __global__ void __launch_bounds__(256) convolution_pack(
     const u32 taps = taps_y * taps_x, tap_slices = (taps + slice_taps - 1) / slice_taps, count = tap_slices * slice * tile;
     packed += phase * packed_phase + group * packed_group + ((u64)row_tile * blocks + block) * count;
     for (u32 at = blockIdx.y * 256 + threadIdx.x; at < count; at += 256 * gridDim.y) {
+#if TENSOR
+        const u32 within = at % (8 * tile), lane = within / 4 % 32;
+        const u32 m = row_tile * tile + within / 128 * 16 + within % 2 * 8 + lane / 4;
+        const u32 depth = at / (8 * tile) % (slice / 8) * 8 + within / 2 % 2 * 4 + lane % 4;
+#else
         const u32 m = row_tile * tile + at % tile, depth = at / tile % slice;
+#endif
         const u32 tap = at / (tile * slice) * slice_taps + depth / slice_channels, channel = block * slice_channels + depth % slice_channels;
         REAL value = 0;
         if (m < all && depth < slice_channels * slice_taps && tap < taps && channel < channels) {

@@ -5,9 +5,10 @@
 // - without TENSOR: THREAD_M and THREAD_N, the sums of a thread. They are held in pieces of one vector, so that neighbouring threads read
 //   neighbouring vectors. More threads than sums need (TEAMS > 1) share the depth of each slice;
 // - with TENSOR: WARP_M and WARP_N, the sums of a warp, made of 16 by 8 products on tensor cores. Columns are rounded to what these take, rows as well
-//   with ROUND_ROWS; otherwise they already are.
-// Slices lie in shared memory with rows of one depth, STRIDE_M (or STRIDE_N) elements apart. With DEEP they lie the other way round: all depths of a
-// row or column together, STRIDE_K elements from one row or column to the next.
+//   with ROUND_ROWS or DEEP; otherwise they already are.
+// Slices lie in shared memory depth after depth, STRIDE_M (or STRIDE_N) elements apart, but for rows on tensor cores: there, for every 8 depths and 16
+// rows, the four numbers that a lane multiplies lie side by side (`fragment`). With DEEP both operands lie the other way round, all depths of a row or
+// column together, STRIDE_K elements from one row or column to the next.
 
 #define VECTOR ((u32)(16 / sizeof(REAL)))
 
@@ -42,12 +43,13 @@ __device__ __forceinline__ void copy(REAL* to, const REAL* from, bool exists) {
 #endif
 }
 
-// Copies neighbours to shared memory.
-__device__ __forceinline__ void copy(Vector* to, const Vector* from) {
+// Copies neighbours to shared memory, or zeros.
+__device__ __forceinline__ void copy(Vector* to, const Vector* from, bool exists) {
 #if AMPERE
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+    const u32 bytes = exists ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
 #else
-    *to = *from;
+    *to = exists ? *from : Vector{};
 #endif
 }
 
@@ -75,8 +77,14 @@ __device__ __forceinline__ void arrived() {
 #define HELD_N (WARP_N / 8)
 #define WARPS_N (TILE_N / WARP_N)
 
-// d += a b for a warp: a 16 by 8, b 8 by 8. With g = lane / 4 and t = lane % 4 a lane has of a (g, t), (g + 8, t), (g, t + 4) and (g + 8, t + 4), of b
-// (t, g) and (t + 4, g), of d (g, 2 t), (g, 2 t + 1) and the same of row g + 8.
+// Place of a row and a depth of a slice: with g = lane / 4 and t = lane % 4 a lane has of 16 rows and 8 depths (g, t), (g + 8, t), (g, t + 4) and
+// (g + 8, t + 4).
+__device__ __forceinline__ u32 fragment(u32 row, u32 depth) {
+    return depth / 8 * (8 * TILE_M) + row / 16 * 128 + (row % 8 * 4 + depth % 4) * 4 + row / 8 % 2 + depth / 4 % 2 * 2;
+}
+
+// d += a b for a warp: a 16 by 8, b 8 by 8. A lane has of a what `fragment` says, of b (t, g) and (t + 4, g), of d (g, 2 t), (g, 2 t + 1) and the same
+// of row g + 8.
 __device__ __forceinline__ void mma_tf32(float (&upper)[2], float (&lower)[2], const float (&a)[4], const float (&b)[2]) {
 #if !AMPERE
     const u32 lane = threadIdx.x % 32;
@@ -155,32 +163,72 @@ struct Share {
     }
 };
 
+#if TENSOR && DEEP
+// Four blocks of 8 rows by 4 depths, 16 rows and 8 depths together: of each a lane takes row lane / 4 and depth lane % 4. The second block has the next
+// rows if ROWS_FIRST, else the next depths.
+template <bool ROWS_FIRST>
+__device__ __forceinline__ void take(float (&to)[4], const float* from) {
+#if AMPERE
+    const u32 lane = threadIdx.x % 32, block = lane / 8;
+    const u32 row = (ROWS_FIRST ? block % 2 : block / 2) * 8 + lane % 8, depth = (ROWS_FIRST ? block / 2 : block % 2) * 4;
+    u32 bits[4];
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(bits[0]), "=r"(bits[1]), "=r"(bits[2]), "=r"(bits[3])
+                 : "r"(shared_address(from + row * STRIDE_K + depth))
+                 : "memory");
+#pragma unroll
+    for (u32 q = 0; q < 4; q++) {
+        to[q] = rounded(__uint_as_float(bits[q]));
+    }
+#else
+#pragma unroll
+    for (u32 q = 0; q < 4; q++) {
+        const u32 row = (ROWS_FIRST ? q % 2 : q / 2) * 8 + threadIdx.x % 32 / 4, depth = (ROWS_FIRST ? q / 2 : q % 2) * 4;
+        to[q] = rounded(from[row * STRIDE_K + depth + threadIdx.x % 4]);
+    }
+#endif
+}
+#endif
+
 // sums += a^T b for a slice in shared memory.
 __device__ __forceinline__ void multiply(const REAL* a, const REAL* b, REAL (&sums)[HELD_M][HELD_N][RUN], const Share& share) {
 #if TENSOR
-    const u32 depth = threadIdx.x % 4, m = share.m, n = share.n - depth * 2 + threadIdx.x % 32 / 4;
-#if DEEP
-#define LEFT(row, k) a[(m + (row)) * STRIDE_K + depth + (k)]
-#define RIGHT(column, k) rounded(b[(n + (column)) * STRIDE_K + depth + (k)])
-#else
-#define LEFT(row, k) a[(depth + (k)) * STRIDE_M + m + (row)]
-#define RIGHT(column, k) rounded(b[(depth + (k)) * STRIDE_N + n + (column)])
-#endif
+    // The warp's first row and column.
+    const u32 lane = threadIdx.x % 32, m = share.m - lane / 4, n = share.n - lane % 4 * 2;
 #pragma unroll
     for (u32 k = 0; k < SLICE; k += 8) {
         float right[HELD_N][2];
+#if DEEP
+#pragma unroll
+        for (u32 j = 0; j < HELD_N; j += 2) {
+            float both[4];
+            take<false>(both, b + (n + 8 * j) * STRIDE_K + k);
+            right[j][0] = both[0];
+            right[j][1] = both[1];
+            right[j + 1][0] = both[2];
+            right[j + 1][1] = both[3];
+        }
+#else
 #pragma unroll
         for (u32 j = 0; j < HELD_N; j++) {
-            right[j][0] = RIGHT(8 * j, k);
-            right[j][1] = RIGHT(8 * j, k + 4);
+            right[j][0] = rounded(b[(k + lane % 4) * STRIDE_N + n + 8 * j + lane / 4]);
+            right[j][1] = rounded(b[(k + 4 + lane % 4) * STRIDE_N + n + 8 * j + lane / 4]);
         }
+#endif
 #pragma unroll
         for (u32 i = 0; i < HELD_M; i += 2) {
-            float left[4] = {LEFT(8 * i, k), LEFT(8 * i + 8, k), LEFT(8 * i, k + 4), LEFT(8 * i + 8, k + 4)};
-#if ROUND_ROWS
+            float left[4];
+#if DEEP
+            take<true>(left, a + (m + 8 * i) * STRIDE_K + k);
+#else
+            const Vector four = *(const Vector*)(a + k * TILE_M + (m + 8 * i) * 8 + lane * 4);
 #pragma unroll
-            for (u32 r = 0; r < 4; r++) {
-                left[r] = rounded(left[r]);
+            for (u32 q = 0; q < 4; q++) {
+#if ROUND_ROWS
+                left[q] = rounded(four.at[q]);
+#else
+                left[q] = four.at[q];
+#endif
             }
 #endif
 #pragma unroll

@@ -1,5 +1,5 @@
 // Work that is steered by integer tensors, and the identity matrix. Set in front: T, the element type. An index that is out of range is reported by
-// the least of `report` plus its position, and taken for 0.
+// the least of `report` plus its position, and nothing is read for it.
 
 // out[i, j, l] = x[i, index[j], l] over (outer, picked, inner); sx*, si: strides of x and of the index.
 extern "C" __global__ void __launch_bounds__(256)
@@ -8,10 +8,10 @@ gather(const T* x, const u32* index, T* out, u64 count, u64 picked, u64 entries,
     const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
     if (at >= count) return;
     const u64 l = at % inner, j = at / inner % picked, i = at / inner / picked;
-    u64 entry = index[j * si];
+    const u32 entry = index[j * si];
     if (entry >= entries) {
         atomicMin(status, report + j);
-        entry = 0;
+        return;
     }
     out[at] = x[i * sx0 + entry * sx1 + l * sx2];
 }

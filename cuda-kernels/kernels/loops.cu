@@ -52,7 +52,7 @@ template <typename T, int N> inline __device__ T fold_sum(Pack<T, N> x) {
 #pragma unroll
     for (int half = N / 2; half > 0; half /= 2) {
 #pragma unroll
-        for (int i = 0; i < half; ++i) x.at[i] = x.at[i] + x.at[i + half];
+        for (int i = 0; i < half; ++i) x.at[i] = math_add(x.at[i], x.at[i + half]);
     }
     return x.at[0];
 }
@@ -66,11 +66,11 @@ template <typename T, int N> inline __device__ T fold_max(Pack<T, N> x) {
 
 // add_to: sum + lost grows by a term, with hardly any rounding error (Knuth's two-sum); `lost` is not a number once the sum is not finite.
 template <typename T> inline __device__ void add_to(T& sum, T& lost, T term) {
-    const T next = sum + term;
-    const T back = next - sum;
-    lost = lost + ((sum - (next - back)) + (term - back));
+    const T next = math_add(sum, term);
+    const T back = math_sub(next, sum);
+    lost = math_add(lost, math_add(math_sub(sum, math_sub(next, back)), math_sub(term, back)));
     sum = next;
 }
 
 // total: sum + lost.
-template <typename T> inline __device__ T total(T sum, T lost) { return lost == lost ? sum + lost : sum; }
+template <typename T> inline __device__ T total(T sum, T lost) { return lost == lost ? math_add(sum, lost) : sum; }

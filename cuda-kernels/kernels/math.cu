@@ -1,5 +1,15 @@
 // Scalar functions of generated loops. A paragraph begins with its name and defines one function for all types that have it.
 
+// add: x + y, never joined with a product into one rounding: a loop has the same bits whatever else is computed beside it.
+inline __device__ float math_add(float x, float y) { return __fadd_rn(x, y); }
+inline __device__ double math_add(double x, double y) { return __dadd_rn(x, y); }
+inline __device__ u32 math_add(u32 x, u32 y) { return x + y; }
+
+// sub: x - y, likewise.
+inline __device__ float math_sub(float x, float y) { return __fsub_rn(x, y); }
+inline __device__ double math_sub(double x, double y) { return __dsub_rn(x, y); }
+inline __device__ u32 math_sub(u32 x, u32 y) { return x - y; }
+
 // mul: x y, never joined with a sum into one rounding: x y - x y is 0.
 inline __device__ float math_mul(float x, float y) { return __fmul_rn(x, y); }
 inline __device__ double math_mul(double x, double y) { return __dmul_rn(x, y); }
@@ -43,16 +53,16 @@ inline __device__ double math_tanh(double x) { return tanh(x); }
 // sigmoid: 1 / (1 + e^-x), without overflow.
 inline __device__ float math_sigmoid(float x) {
     const float e = expf(-fabsf(x));
-    return (x >= 0.0f ? 1.0f : e) / (1.0f + e);
+    return (x >= 0.0f ? 1.0f : e) / __fadd_rn(1.0f, e);
 }
 inline __device__ double math_sigmoid(double x) {
     const double e = exp(-fabs(x));
-    return (x >= 0.0 ? 1.0 : e) / (1.0 + e);
+    return (x >= 0.0 ? 1.0 : e) / __dadd_rn(1.0, e);
 }
 
 // softplus: ln(1 + e^x), without overflow.
-inline __device__ float math_softplus(float x) { return (x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))); }
-inline __device__ double math_softplus(double x) { return (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))); }
+inline __device__ float math_softplus(float x) { return __fadd_rn(x > 0.0f ? x : 0.0f, log1pf(expf(-fabsf(x)))); }
+inline __device__ double math_softplus(double x) { return __dadd_rn(x > 0.0 ? x : 0.0, log1p(exp(-fabs(x)))); }
 
 // sin: sine.
 inline __device__ float math_sin(float x) { return sinf(x); }

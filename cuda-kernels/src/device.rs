@@ -7,9 +7,7 @@
 use crate::card;
 #[cfg(feature = "emulated")]
 use crate::emulated;
-use crate::{Command, Error};
-#[cfg(feature = "cuda")]
-use std::sync::Arc;
+use crate::{Command, Error, check};
 
 /// Result of everything a device does.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -24,7 +22,7 @@ pub struct Device {
 #[derive(Clone, Debug)]
 enum Backend {
     #[cfg(feature = "cuda")]
-    Card(Arc<card::Card>),
+    Card(&'static card::Card),
     #[cfg(feature = "emulated")]
     Emulated,
 }
@@ -58,18 +56,19 @@ enum SequenceBackend {
 }
 
 impl Device {
-    /// The card of that number.
+    /// The card of that number. All devices of one number are the same card with the same stream, which is made ready once in the life of the program.
     ///
     /// # Errors
     /// [`Error`] says what is missing, among them [`Error::NotBuilt`] in a program built without the feature `cuda`.
     pub fn card(#[cfg_attr(not(feature = "cuda"), allow(unused_variables))] ordinal: usize) -> Result<Self> {
         #[cfg(feature = "cuda")]
-        return Ok(Self { backend: Backend::Card(Arc::new(card::Card::new(ordinal)?)) });
+        return Ok(Self { backend: Backend::Card(card::Card::shared(ordinal)?) });
         #[cfg(not(feature = "cuda"))]
         Err(Error::NotBuilt)
     }
 
-    /// The processor in the place of a card: the same kernels, compiled by the system's C++ compiler (`CXX`, else `c++`).
+    /// The processor in the place of a card: the same kernels, compiled by the system's C++ compiler (`CXX`, else `c++`). Where the environment variable
+    /// `LIVI_KERNELS_DIR` names a folder, it also receives the source of every kernel that compiles, for checks with other compilers.
     ///
     /// # Errors
     /// [`Error::NotBuilt`] in a program built without the feature `emulated`.
@@ -84,7 +83,7 @@ impl Device {
     pub fn name(&self) -> &str {
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => card.name(),
+            Backend::Card(card) => card.name(),
             #[cfg(feature = "emulated")]
             Backend::Emulated => "emulated",
         }
@@ -97,7 +96,7 @@ impl Device {
     pub fn memory(&self) -> Result<(usize, usize)> {
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => card.memory(),
+            Backend::Card(card) => card.memory(),
             #[cfg(feature = "emulated")]
             Backend::Emulated => Ok((usize::MAX, usize::MAX)),
         }
@@ -110,7 +109,7 @@ impl Device {
     pub fn allocate(&self, bytes: usize) -> Result<Memory> {
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => Ok(Memory { backend: MemoryBackend::Card(card::Memory::zeroed(card, bytes)?) }),
+            Backend::Card(card) => Ok(Memory { backend: MemoryBackend::Card(card::Memory::zeroed(card, bytes)?) }),
             #[cfg(feature = "emulated")]
             Backend::Emulated => Ok(Memory { backend: MemoryBackend::Emulated(emulated::Memory::zeroed(bytes)?) }),
         }
@@ -127,7 +126,7 @@ impl Device {
         // SAFETY: the caller's promise.
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => unsafe { card.write(to, bytes) },
+            Backend::Card(card) => unsafe { card.write(to, bytes) },
             #[cfg(feature = "emulated")]
             Backend::Emulated => {
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
@@ -147,7 +146,7 @@ impl Device {
         // SAFETY: the caller's promise.
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => unsafe { card.read(from, bytes) },
+            Backend::Card(card) => unsafe { card.read(from, bytes) },
             #[cfg(feature = "emulated")]
             Backend::Emulated => {
                 unsafe { std::ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
@@ -167,7 +166,7 @@ impl Device {
         // SAFETY: the caller's promise.
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => unsafe { card.copy(from, to, bytes) },
+            Backend::Card(card) => unsafe { card.copy(from, to, bytes) },
             #[cfg(feature = "emulated")]
             Backend::Emulated => {
                 unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
@@ -179,11 +178,14 @@ impl Device {
     /// Compiles the kernels of commands and makes all ready.
     ///
     /// # Errors
-    /// [`Error::Compile`] with the compiler's messages.
+    /// [`Error::Compile`] with the compiler's messages; [`Error::Driver`] for launches and products that no card takes.
     pub fn prepare(&self, commands: Vec<Command>) -> Result<Sequence> {
+        check::check(&commands)?;
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => Ok(Sequence { backend: SequenceBackend::Card(card.prepare(commands)?) }),
+            Backend::Card(card) => {
+                Ok(Sequence { backend: SequenceBackend::Card(card::Sequence::new(card, commands)?) })
+            }
             #[cfg(feature = "emulated")]
             Backend::Emulated => Ok(Sequence { backend: SequenceBackend::Emulated(emulated::prepare(commands)?) }),
         }
@@ -200,7 +202,7 @@ impl Device {
         // SAFETY: the caller's promise.
         match (&self.backend, &mut sequence.backend) {
             #[cfg(feature = "cuda")]
-            (Backend::Card(card), SequenceBackend::Card(sequence)) => unsafe { card.run(sequence) },
+            (Backend::Card(card), SequenceBackend::Card(sequence)) if sequence.is_of(card) => unsafe { sequence.run() },
             #[cfg(feature = "emulated")]
             (Backend::Emulated, SequenceBackend::Emulated(sequence)) => unsafe { sequence.run().map(drop) },
             #[allow(unreachable_patterns)]
@@ -219,7 +221,9 @@ impl Device {
         // SAFETY: the caller's promise.
         match (&self.backend, &mut sequence.backend) {
             #[cfg(feature = "cuda")]
-            (Backend::Card(card), SequenceBackend::Card(sequence)) => unsafe { card.profile(sequence) },
+            (Backend::Card(card), SequenceBackend::Card(sequence)) if sequence.is_of(card) => unsafe {
+                sequence.profile()
+            },
             #[cfg(feature = "emulated")]
             (Backend::Emulated, SequenceBackend::Emulated(sequence)) => unsafe { sequence.run() },
             #[allow(unreachable_patterns)]
@@ -234,9 +238,21 @@ impl Device {
     pub fn synchronize(&self) -> Result<()> {
         match self.backend {
             #[cfg(feature = "cuda")]
-            Backend::Card(ref card) => card.synchronize(),
+            Backend::Card(card) => card.synchronize(),
             #[cfg(feature = "emulated")]
             Backend::Emulated => Ok(()),
+        }
+    }
+}
+
+impl Sequence {
+    /// Whether the next run replays a graph.
+    pub fn is_graph(&self) -> bool {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            SequenceBackend::Card(ref sequence) => sequence.is_graph(),
+            #[cfg(feature = "emulated")]
+            SequenceBackend::Emulated(_) => false,
         }
     }
 }

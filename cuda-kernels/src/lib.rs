@@ -13,6 +13,7 @@
 
 #[cfg(feature = "cuda")]
 mod card;
+mod check;
 mod command;
 pub mod convolution;
 mod device;
@@ -22,6 +23,8 @@ mod factor;
 mod index;
 mod math;
 mod noise;
+mod samples;
+mod toolkit;
 
 pub use command::{Argument, Command, Gemm, Kernel, Launch, Matrix, Precision, Real};
 pub use device::{Device, Memory, Sequence};
@@ -29,6 +32,8 @@ pub use factor::{Factors, Strided};
 pub use index::{Array, IndexVector, Item, Status, gather, identity, index_offset, one_hot, scatter_add};
 pub use math::{LOOPS, MATH, device_functions};
 pub use noise::{NoiseKind, noise};
+pub use samples::samples;
+pub use toolkit::{Card, Library, Toolkit};
 
 /// Why a device cannot be used, or what it failed at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,25 +74,24 @@ pub enum Error {
 /// Number of GPUs, at least 1.
 ///
 /// # Errors
-/// [`Error`] says which part is missing.
-#[cfg(feature = "cuda")]
+/// [`Error`] says which part is missing; [`Error::NotBuilt`] without the feature `cuda`.
 pub fn device_count() -> Result<usize, Error> {
-    // SAFETY: only asks whether the driver's library can be opened; it runs the library's own initialisers, as any program that links it does.
-    if !unsafe { cudarc::driver::sys::is_culib_present() } {
-        return Err(Error::NoDriver);
-    }
-    match cudarc::driver::CudaContext::device_count() {
-        Ok(count) if count > 0 => Ok(count as usize),
-        Ok(_) => Err(Error::NoDevice),
-        Err(error) => Err(Error::Driver(error.to_string())),
-    }
+    #[cfg(feature = "cuda")]
+    return card::count();
+    #[cfg(not(feature = "cuda"))]
+    Err(Error::NotBuilt)
 }
 
-/// Number of GPUs: none can be asked for in this build.
+/// A kernel in the portable assembly language of an architecture such as `compute_75`. Needs NVRTC but neither a driver nor a card.
 ///
 /// # Errors
-/// Always [`Error::NotBuilt`].
-#[cfg(not(feature = "cuda"))]
-pub fn device_count() -> Result<usize, Error> {
+/// [`Error::Compile`] with the compiler's messages, [`Error::NoLibrary`] without NVRTC, [`Error::NotBuilt`] without the feature `cuda`.
+pub fn ptx(
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))] kernel: &Kernel,
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))] architecture: &str,
+) -> Result<String, Error> {
+    #[cfg(feature = "cuda")]
+    return card::ptx(&kernel.source, architecture);
+    #[cfg(not(feature = "cuda"))]
     Err(Error::NotBuilt)
 }

@@ -1,11 +1,11 @@
 //! Whole trainings, predictions and verifications with the kernels of a card, run on the processor in its place, against the processor's own.
-#![cfg(feature = "emulated")]
 
 use autograd::{DType, Device, Machine};
 use livi::config::Config;
 use livi::data::{self, Dataset};
 use livi::device::processor;
 use livi::entropy::{GramPrograms, Method, ResidentPrograms, Settings};
+use livi::export::{read_tensors, write_tensors};
 use livi::sampler::{MatMulSampler, Sampler, initial_parameters};
 use livi::train::{Terms, Trainer};
 use livi::verify::verify_within;
@@ -107,6 +107,14 @@ fn on_images(folder: &Path, settings: &[&str]) -> Config {
     config
 }
 
+/// A small wide residual network.
+const RESIDUAL: [&str; 4] = [
+    "network.architecture=layers",
+    "network.input=[1, 8, 8]",
+    r#"network.layers=["conv 4 padding=1", "wide_block 4", "wide_block 8 stride=2", "batch_norm", "relu", "mean", "linear 10"]"#,
+    "prediction.reference_rows=12",
+];
+
 #[test]
 fn lenet_trains_on_images_as_on_the_processor() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,9 +127,7 @@ fn lenet_trains_on_images_as_on_the_processor() {
 fn a_residual_network_trains_and_predicts_as_on_the_processor() {
     let folder = tempfile::tempdir().unwrap();
     write_images(folder.path(), 8, 24, 9);
-    let layers = r#"network.layers=["conv 4 padding=1", "wide_block 4", "wide_block 8 stride=2", "batch_norm", "relu", "mean", "linear 10"]"#;
-    let settings = ["network.architecture=layers", "network.input=[1, 8, 8]", layers, "prediction.reference_rows=12"];
-    let config = on_images(folder.path(), &settings);
+    let config = on_images(folder.path(), &RESIDUAL);
     let dataset = data::load(&config.data).unwrap();
     compare(&config, &dataset, 2, 1e-3);
 
@@ -134,24 +140,74 @@ fn a_residual_network_trains_and_predicts_as_on_the_processor() {
     found.iter().zip(&expected).for_each(|(&found, &expected)| close(found, expected, 1e-3, "a logit"));
 }
 
+/// Takes a training some steps further.
+fn advance(trainer: &mut Trainer, steps: u64) -> Vec<Terms> {
+    (0..steps).map(|_| trainer.advance().unwrap()).collect()
+}
+
+/// A training that goes on from where another stands, through a file.
+fn resumed(config: &Config, dataset: &Dataset, device: Device, other: &Trainer, step: u64) -> Trainer {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let (tensors, metadata) = other.state().unwrap();
+    write_tensors(&path, &tensors, &metadata).unwrap();
+    let mut trainer = Trainer::on(config, dataset, device, None).unwrap();
+    trainer.restore(step, &read_tensors(&path).unwrap()).unwrap();
+    trainer
+}
+
 #[test]
 fn a_run_goes_on_on_another_device() {
     let config = preset("toy", &["dtype=f64"]);
     let dataset = data::load(&config.data).unwrap();
-    let mut whole = Trainer::on(&config, &dataset, processor(), None).unwrap();
-    (0..4).for_each(|_| assert!(whole.advance().is_ok()));
+    for (first, second) in [(Device::Emulated, processor()), (processor(), Device::Emulated)] {
+        let mut whole = Trainer::on(&config, &dataset, processor(), None).unwrap();
+        let expected = advance(&mut whole, 5).remove(4);
+        let mut first = Trainer::on(&config, &dataset, first, None).unwrap();
+        advance(&mut first, 2);
+        let found = advance(&mut resumed(&config, &dataset, second, &first, 2), 3).remove(2);
+        assert_eq!(found.step, expected.step);
+        close(found.elbo, expected.elbo, 1e-9, "the bound after a change of devices");
+    }
+}
+
+/// Trainings of every kind: exact and matrix-free entropies, both precisions, images.
+fn trainings(folder: &Path) -> Vec<Config> {
+    write_images(folder, 8, 24, 9);
+    let small = ["network.hidden=[4]", "sampler.latent=[4]", "sampler.hidden=[8]"];
+    vec![
+        preset("toy", &["dtype=f64"]),
+        preset("toy", &["dtype=f32"]),
+        preset("toy-slq", &[&small[..], &["dtype=f32", "sampler.learned_scales=true"]].concat()),
+        on_images(folder, &RESIDUAL),
+    ]
+}
+
+/// The next step takes its blocks, warps and threads in another order: what is the same does not depend on it.
+#[test]
+fn a_seed_has_the_same_bits_every_time_and_another_seed_has_others() {
     let folder = tempfile::tempdir().unwrap();
-    let mut first = Trainer::on(&config, &dataset, Device::Emulated, None).unwrap();
-    (0..2).for_each(|_| assert!(first.advance().is_ok()));
-    let path = folder.path().join("state.safetensors");
-    let (tensors, metadata) = first.state().unwrap();
-    livi::export::write_tensors(&path, &tensors, &metadata).unwrap();
-    let mut second = Trainer::on(&config, &dataset, processor(), None).unwrap();
-    second.restore(2, &livi::export::read_tensors(&path).unwrap()).unwrap();
-    (0..2).for_each(|_| assert!(second.advance().is_ok()));
-    let (expected, found) = (whole.advance().unwrap(), second.advance().unwrap());
-    assert_eq!(found.step, expected.step);
-    close(found.elbo, expected.elbo, 1e-9, "the bound after a change of devices");
+    for mut config in trainings(folder.path()) {
+        let dataset = data::load(&config.data).unwrap();
+        let first = trained(&config, &dataset, Device::Emulated, 3);
+        assert_eq!(first, trained(&config, &dataset, Device::Emulated, 3));
+        config.seed += 1;
+        assert_ne!(first, trained(&config, &dataset, Device::Emulated, 3));
+    }
+}
+
+#[test]
+fn a_training_that_was_stopped_and_resumed_has_the_bits_of_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for config in trainings(folder.path()) {
+        let dataset = data::load(&config.data).unwrap();
+        let (terms, weights) = trained(&config, &dataset, Device::Emulated, 4);
+        let mut first = Trainer::on(&config, &dataset, Device::Emulated, None).unwrap();
+        assert_eq!(advance(&mut first, 2), terms[..2]);
+        let mut second = resumed(&config, &dataset, Device::Emulated, &first, 2);
+        assert_eq!(advance(&mut second, 2), terms[2..]);
+        assert_eq!(second.into_posterior().unwrap().components, [weights]);
+    }
 }
 
 #[test]

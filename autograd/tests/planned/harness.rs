@@ -4,13 +4,24 @@ use crate::reference::check::assert_close;
 use crate::reference::{Bindings, Value, evaluate_reals};
 use autograd::{DType, Machine, Options, Plan, PlanId, Request, Tape, Var};
 
+/// The device that the tests run on in the place of the processor: the variable `LIVI_TEST_DEVICE`.
+fn device() -> Option<String> {
+    std::env::var("LIVI_TEST_DEVICE").ok()
+}
+
+/// Whether plans run on a card, or its emulation.
+pub fn on_a_card() -> bool {
+    device().is_some()
+}
+
 /// A machine on the device that the variable `LIVI_TEST_DEVICE` names, else on the processor with so many threads.
 pub fn machine_with(threads: usize) -> Machine {
-    match std::env::var("LIVI_TEST_DEVICE") {
-        Ok(device) => Machine::on(device.parse().unwrap()).unwrap(),
-        Err(_) => Machine::cpu(threads).unwrap(),
+    match device() {
+        Some(device) => Machine::on(device.parse().unwrap()).unwrap(),
+        None => Machine::cpu(threads).unwrap(),
     }
 }
+
 /// A paranoid plan's options.
 pub const PARANOID: Options = Options { memory_limit: None, paranoid: true };
 

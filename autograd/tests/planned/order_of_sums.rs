@@ -7,13 +7,15 @@
 //! - A scatter adds picked entries one after another, a factorisation copies the matrix first and a solution its right-hand sides: no fusion
 //!   or view changes their order. Solving against the identity, however, becomes an inverse.
 //! - A sum over at most one tile (4096 bytes) runs over its argument row by row, whatever is fused into the loop; beyond that the tiles are
-//!   cut along the axes that all views of the loop have in common. Repeated entries are not added but multiplied by their number.
+//!   cut along the axes that all views of the loop have in common. Repeated entries are not added but multiplied by their number. On a card no sum
+//!   of a loop counts as kept: all that the loop does decides how its threads share the terms.
 //! - A product of two contiguous operands without a shared batch is the same call of the same routine, unless its result is added to another,
 //!   summed over the batch or made in a window of a larger buffer. A shared right operand turns the batch into rows, a transposed operand
 //!   is read in place, and either may choose another routine with another order.
 //!
 //! [`Order::is_kept`] errs on the safe side: it may deny that the order is kept where it is.
 
+use super::harness::on_a_card;
 use autograd::{Binary, ConvPart, DType, Op, Tape, Unary, Var};
 
 /// Bytes of one tile of a loop.
@@ -74,7 +76,7 @@ impl<'a> Order<'a> {
         match &tape.nodes()[node].op {
             Op::Sum { .. } => {
                 let size = if tape.dtype(inputs[0]) == DType::F32 { 4 } else { 8 };
-                !self.repeats[inputs[0].index()] && tape.elements(inputs[0]) * size <= TILE_BYTES
+                !on_a_card() && !self.repeats[inputs[0].index()] && tape.elements(inputs[0]) * size <= TILE_BYTES
             }
             Op::MatMul => {
                 let (a, b) = (self.leaf(inputs[0]), self.leaf(inputs[1]));

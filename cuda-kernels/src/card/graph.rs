@@ -1,8 +1,8 @@
 //! Commands captured as a graph, which the card replays by itself.
 
-use crate::{Error, device::Result};
-use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys;
+use super::failed;
+use crate::device::Result;
+use cudarc::driver::{result, sys};
 
 /// A graph, ready to launch.
 #[derive(Debug)]
@@ -10,28 +10,26 @@ pub(super) struct Graph {
     executable: sys::CUgraphExec,
 }
 
+/// A graph as it was captured.
+struct Captured(sys::CUgraph);
+
 impl Graph {
     /// Captures what `issue` asks of a stream.
     ///
     /// # Safety
-    /// The stream lives, and `issue` asks nothing that cannot be captured.
-    pub(super) unsafe fn capture(
-        stream: sys::CUstream,
-        failed: fn(DriverError) -> Error,
-        issue: impl FnOnce() -> Result<()>,
-    ) -> Result<Self> {
-        // SAFETY: the caller's promise.
+    /// The stream lives, and nobody else asks anything of it meanwhile.
+    pub(super) unsafe fn capture(stream: sys::CUstream, issue: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the caller's promise; a captured graph is destroyed when it is dropped, after it was instantiated.
         unsafe {
-            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
             result::stream::begin_capture(stream, mode).map_err(failed)?;
             let issued = issue();
-            let graph = result::stream::end_capture(stream).map_err(failed);
-            // What went wrong first is the reason of the rest.
+            // The capture ends also where a command was refused, which is then the reason of all else.
+            let captured = result::stream::end_capture(stream).map(Captured).map_err(failed);
             issued?;
-            let graph = graph?;
-            let executable = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)).map_err(failed);
-            let _ = result::graph::destroy(graph);
-            let graph = Self { executable: executable? };
+            let captured = captured?;
+            let flags = sys::CUgraphInstantiate_flags(0);
+            let graph = Self { executable: result::graph::instantiate(captured.0, flags).map_err(failed)? };
             result::graph::upload(graph.executable, stream).map_err(failed)?;
             Ok(graph)
         }
@@ -41,9 +39,9 @@ impl Graph {
     ///
     /// # Safety
     /// As for the commands themselves.
-    pub(super) unsafe fn launch(&self, stream: sys::CUstream) -> std::result::Result<(), DriverError> {
+    pub(super) unsafe fn launch(&self, stream: sys::CUstream) -> Result<()> {
         // SAFETY: the caller's promise.
-        unsafe { result::graph::launch(self.executable, stream) }
+        unsafe { result::graph::launch(self.executable, stream) }.map_err(failed)
     }
 }
 
@@ -51,5 +49,12 @@ impl Drop for Graph {
     fn drop(&mut self) {
         // SAFETY: instantiated once and not destroyed before. There is nobody to tell of a failure.
         let _ = unsafe { result::graph::exec_destroy(self.executable) };
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        // SAFETY: captured once and not destroyed before. There is nobody to tell of a failure.
+        let _ = unsafe { result::graph::destroy(self.0) };
     }
 }

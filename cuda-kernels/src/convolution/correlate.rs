@@ -8,16 +8,16 @@
 //! | 3 to 16 (images shared: 160 rows) | 160, 27, 131,072 | 26 | 32 x 256 | 2,560 |
 //! | 16 to 64 | 64, 144, 131,072 | 115 | 64 x 256 | 5,120 |
 //! | 64 to 64 | 64, 576, 131,072 | 288 | 64 x 256 | 5,120 |
-//! | 64 to 128, stride 2 | 128, 576, 32,768 | 192 | 128 x 128 | 2,560 |
-//! | 128 to 128 | 128, 1,152, 32,768 | 576 | 128 x 128 | 2,560 |
-//! | 128 to 256, stride 2 | 256, 1,152, 8,192 | 384 | 128 x 128 | 1,280 |
-//! | 256 to 256 | 256, 2,304, 8,192 | 1,130 | 128 x 128 | 1,280 |
+//! | 64 to 128, stride 2 | 128, 576, 32,768 | 191 | 128 x 128 | 2,560 |
+//! | 128 to 128 | 128, 1,152, 32,768 | 566 | 128 x 128 | 2,560 |
+//! | 128 to 256, stride 2 | 256, 1,152, 8,192 | 367 | 128 x 128 | 1,280 |
+//! | 256 to 256 | 256, 2,304, 8,192 | 1,010 | 128 x 128 | 1,280 |
 //!
 //! All are bound by arithmetic in single precision but for the first, and give each of 132 multiprocessors many times the two blocks it works on.
 
-use super::tile::{DOUBLE, SINGLE, TENSOR, Tile, stages};
+use super::tile::{BY_PIXELS, Tile, stages};
 use super::{Arguments, Convolution, PIXELS, Part, Stack, TILE, definitions, launch, offset};
-use crate::{Command, Kernel, Real};
+use crate::{Command, Kernel};
 
 const PACK: &str =
     concat!(include_str!("../../kernels/convolution_rounded.cu"), include_str!("../../kernels/convolution_pack.cu"));
@@ -25,6 +25,10 @@ const CORRELATE: &str = include_str!("../../kernels/convolution_correlate.cu");
 
 /// Bytes of shared memory that the table of taps may take.
 const TABLE_BYTES: usize = 16 << 10;
+/// Cycles of a product below which another launch costs more than to take the filters from where they lie, unless the product is deeper than
+/// `DIRECT_DEPTH`.
+const DIRECT: f64 = 100_000.0;
+const DIRECT_DEPTH: usize = 512;
 /// Instructions for an element that is gathered.
 const GATHER: f64 = 5.0;
 
@@ -118,85 +122,91 @@ fn slice(channels: usize, taps: usize, most: usize, multiple: usize, table: impl
         .unwrap_or(Slice { channels: 1, taps: 1, depth: multiple })
 }
 
-/// Tiles that the part may be computed in, the one that takes the least time first.
-pub(super) fn tiles(convolution: &Convolution) -> Vec<Tile> {
-    let product = Product::of(convolution);
-    let mut tiles = match convolution.real {
-        _ if convolution.tensor() => TENSOR.to_vec(),
-        Real::F32 => SINGLE.to_vec(),
-        Real::F64 => DOUBLE.to_vec(),
-    };
-    let pixels = convolution.count * product.area();
-    let time = |tile: &Tile| {
-        let phases = product.phases[0] * product.phases[1];
-        let blocks = product.all.div_ceil(tile.m) * pixels.div_ceil(tile.n) * product.groups * phases;
-        Tile::waves(blocks, tile.cycles(tile.n, GATHER) + 0.5 * tile.m as f64 / 128.0)
-    };
-    tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
-    tiles
+/// How the part is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Plan {
+    pub(super) tile: Tile,
+    /// The filters are taken from where they lie, without a launch that packs them.
+    pub(super) direct: bool,
+    /// Cycles that are expected.
+    pub(super) cycles: f64,
 }
 
-/// The commands, in the first of the tiles.
+/// Ways to compute the part, the one that takes the least time first.
+pub(super) fn plans(convolution: &Convolution) -> Vec<Plan> {
+    let product = Product::of(convolution);
+    let pixels = convolution.count * product.area();
+    let phases = product.phases[0] * product.phases[1];
+    let depth = product.channels * product.taps(convolution.filter);
+    // Not all phases have as many taps.
+    let average = (product.channels * convolution.filter[0] * convolution.filter[1]) as f64 / phases as f64;
+    let plan = |tile: Tile| {
+        let blocks = product.all.div_ceil(tile.m) * pixels.div_ceil(tile.n) * product.groups * phases;
+        let cycles = Tile::waves(blocks, tile.cycles(tile.n, GATHER) + 0.5 * tile.m as f64 / 128.0) * average;
+        Plan { tile, direct: cycles < DIRECT && depth <= DIRECT_DEPTH, cycles }
+    };
+    let tiles = BY_PIXELS.of(convolution.real, convolution.tensor());
+    let mut plans: Vec<Plan> = tiles.into_iter().map(plan).collect();
+    plans.sort_by(|a, b| a.cycles.total_cmp(&b.cycles));
+    plans
+}
+
+/// The commands, as the first of the plans says.
 pub(super) fn commands(
     convolution: &Convolution,
-    tiles: &[Tile],
+    plans: &[Plan],
     scratch: &mut dyn FnMut(usize) -> u64,
 ) -> Vec<Command> {
-    let Some(tile) = tiles.first() else { return Vec::new() };
+    let Some(&Plan { tile, direct, .. }) = plans.first() else { return Vec::new() };
     let (product, real) = (Product::of(convolution), convolution.real);
-    let ([rows, columns], taps) = (convolution.filter, product.taps(convolution.filter));
-    let strides = product.source.strides;
-    let span = (0..2).fold(convolution.count * strides[1] + (product.channels + 16) * strides[2], |span, k| {
-        span + (product.size[k] + 2 * convolution.padding[k] + convolution.filter[k]) * strides[3 + k]
-    });
-    let entry = if offset(span) == "int" { 12 } else { 16 };
+    let taps = product.taps(convolution.filter);
+    let (strides, by) = (product.source.strides, convolution.filters.strides);
+    let [by_output, by_channel] = product.axes.map(|axis| by[axis]);
+    let margin = |k: usize| 2 * convolution.padding[k] + convolution.filter[k];
+    let reach = [convolution.count, product.channels + 16, product.size[0] + margin(0), product.size[1] + margin(1)];
+    let span: usize = reach.iter().zip(&strides[1..]).map(|(length, stride)| length * stride).sum();
+    // Distances in the filters count from one of their rows.
+    let reach = [product.channels + 16, convolution.filter[0], convolution.filter[1]];
+    let filter_span: usize = reach.iter().zip([by_channel, by[3], by[4]]).map(|(length, stride)| length * stride).sum();
+    let offset = offset(if direct { span.max(filter_span) } else { span });
+    let entry = (if direct { 2 } else { 1 }) * (if offset == "int" { 4 } else { 8 }) + 8;
     let (most, multiple) = if tile.tensor() { (16, 8) } else { (16 * 4 / real.size(), 1) };
     let table = |slice: Slice| if slice.taps > 1 { taps.div_ceil(slice.taps) * slice.depth * entry } else { 0 };
     let slice = slice(product.channels, taps, most, multiple, table);
-    // Rows of slices are padded for tensor cores, whose lanes read 4 depths at once.
-    let margin = if tile.tensor() { 8 } else { 0 };
-    let stage = slice.depth * (tile.m + tile.n + 2 * margin) * real.size();
+    // Lanes of tensor cores read 4 depths of 8 pixels at once: 8 more than a multiple of 32 keeps them in different banks.
+    let stride = if tile.tensor() { tile.n + 8 } else { tile.n };
+    let stage = slice.depth * (tile.m + stride) * real.size();
     let stages = stages(stage);
-
     let row_tiles = product.all.div_ceil(tile.m);
-    let slices = product.channels.div_ceil(slice.channels) * taps.div_ceil(slice.taps);
-    let packed_group = row_tiles * slices * slice.depth * tile.m;
-    let packed_phase = packed_group * product.filters;
-    let phases = product.phases[0] * product.phases[1];
-    let packed = scratch(packed_phase * phases * real.size());
+    let mut commands = Vec::new();
+    // Address of the filters, and elements from one phase and one group to the next.
+    let (filters, phase, group) = if direct {
+        (convolution.filters.address, 0, by[0])
+    } else {
+        let (command, packed) = pack(convolution, &product, &tile, slice, scratch);
+        commands.push(command);
+        packed
+    };
 
-    let by = convolution.filters.strides;
-    let source = format!("#define REAL {}\n#define TENSOR {}\n{PACK}", real.name(), u32::from(tile.tensor()));
-    let kernel = Kernel { source: source.into(), name: "convolution_pack".into() };
-    let arguments = Arguments::default()
-        .pointers(&[convolution.filters.address, packed])
-        .distances(&[by[0], by[product.axes[0]], by[product.axes[1]], by[3], by[4]])
-        .counts(&[product.filters, product.all, product.outputs, product.channels, rows, columns])
-        .counts(&product.phases)
-        .counts(&[tile.m, slice.depth, slice.channels, slice.taps])
-        .distances(&[packed_phase, packed_group]);
-    let blocks = phases * product.filters * row_tiles * product.channels.div_ceil(slice.channels);
-    let shares = (taps.div_ceil(slice.taps) * slice.depth * tile.m).div_ceil(1024).min(256);
-    let mut commands = vec![launch(kernel, [blocks as u32, shares as u32], 256, 0, arguments.0)];
-
-    let transposed = convolution.part == Part::Images;
     let source = format!(
-        "{}#define OFFSET {}\n#define TRANSPOSED {}\n#define SLICE {}\n#define SLICE_CHANNELS {}\n#define SLICE_TAPS {}\n\
-         #define WHOLE_CHANNELS {}\n#define STAGES {stages}\n#define STRIDE_M {}\n#define STRIDE_N {}\n#define DEEP 0\n\
-         #define ROUND_ROWS 0\n{TILE}{CORRELATE}",
-        definitions(convolution, tile),
-        offset(span),
-        u32::from(transposed),
+        "{}#define OFFSET {offset}\n#define TRANSPOSED {}\n#define DIRECT {}\n#define SLICE {}\n#define SLICE_CHANNELS {}\n\
+         #define SLICE_TAPS {}\n#define WHOLE_CHANNELS {}\n#define STAGES {stages}\n#define STRIDE_M {}\n#define STRIDE_N {}\n\
+         #define DEEP 0\n#define ROUND_ROWS {}\n{TILE}{CORRELATE}",
+        definitions(convolution, &tile),
+        u32::from(convolution.part == Part::Images),
+        u32::from(direct),
         slice.depth,
         slice.channels,
         slice.taps,
         u32::from(product.channels.is_multiple_of(slice.channels)),
-        tile.m + margin,
-        tile.n + margin,
+        tile.m,
+        stride,
+        u32::from(direct),
     );
     let kernel = Kernel { source: source.into(), name: "convolution_correlate".into() };
     let run = tile.run(real);
     let plane = product.pixels[0] * product.pixels[1];
+    let phases = product.phases[0] * product.phases[1];
     let together = (PIXELS / product.area()).max(1);
     for first in (0..convolution.count).step_by(together) {
         let some = convolution.some(first, together.min(convolution.count - first));
@@ -204,11 +214,11 @@ pub(super) fn commands(
         let aligned = phases == 1 && plane.is_multiple_of(run) && product.to.is_multiple_of((run * real.size()) as u64);
         let pixel_tiles = (some.count * product.area()).div_ceil(tile.n);
         let arguments = Arguments::default()
-            .pointers(&[packed, product.source.address, product.to])
+            .pointers(&[filters, product.source.address, product.to])
             .counts(&[product.groups, pixel_tiles, some.count, product.channels])
             .counts(&product.size)
             .distances(&strides)
-            .distances(&[packed_phase, if product.filters == 1 { 0 } else { packed_group }])
+            .distances(&[phase, group, by_output, by_channel, by[3], by[4]])
             .counts(&[product.all, product.outputs])
             .distances(&[convolution.count * product.outputs * plane])
             .counts(&product.pixels)
@@ -221,4 +231,35 @@ pub(super) fn commands(
         commands.push(launch(kernel.clone(), [blocks as u32, 1], tile.threads as u32, shared, arguments.0));
     }
     commands
+}
+
+/// Packs the filters for a tile's slices: their address, and elements from one phase and one group to the next.
+fn pack(
+    convolution: &Convolution,
+    product: &Product,
+    tile: &Tile,
+    slice: Slice,
+    scratch: &mut dyn FnMut(usize) -> u64,
+) -> (Command, (u64, usize, usize)) {
+    let (real, by, taps) = (convolution.real, convolution.filters.strides, product.taps(convolution.filter));
+    let (row_tiles, tap_slices) = (product.all.div_ceil(tile.m), taps.div_ceil(slice.taps));
+    let channel_blocks = product.channels.div_ceil(slice.channels);
+    let group = row_tiles * channel_blocks * tap_slices * slice.depth * tile.m;
+    let phase = group * product.filters;
+    let phases = product.phases[0] * product.phases[1];
+    let packed = scratch(phase * phases * real.size());
+    let source = format!("#define REAL {}\n#define TENSOR {}\n{PACK}", real.name(), u32::from(tile.tensor()));
+    let kernel = Kernel { source: source.into(), name: "convolution_pack".into() };
+    let arguments = Arguments::default()
+        .pointers(&[convolution.filters.address, packed])
+        .distances(&[by[0], by[product.axes[0]], by[product.axes[1]], by[3], by[4]])
+        .counts(&[product.filters, product.all, product.outputs, product.channels])
+        .counts(&convolution.filter)
+        .counts(&product.phases)
+        .counts(&[tile.m, slice.depth, slice.channels, slice.taps])
+        .distances(&[phase, group]);
+    let blocks = phases * product.filters * row_tiles * channel_blocks;
+    let shares = (tap_slices * slice.depth * tile.m).div_ceil(1024).min(256);
+    let command = launch(kernel, [blocks as u32, shares as u32], 256, 0, arguments.0);
+    (command, (packed, phase, if product.filters == 1 { 0 } else { group }))
 }

@@ -3,9 +3,9 @@
 //! The depth of the product, all pixels of a group, is split over as many blocks as keep a card busy; how many depends on shapes alone, and the sums of
 //! the parts are added in their order.
 
-use super::tile::{DOUBLE_DEEP, SINGLE_DEEP, TENSOR_DEEP, Tile, stages};
+use super::tile::{BY_TAPS, Tile, stages};
 use super::{Arguments, Convolution, PIXELS, TILE, definitions, divisor, launch, offset};
-use crate::{Command, Kernel, Real};
+use crate::{Command, Kernel};
 
 const FILTER: &str = include_str!("../../kernels/convolution_filter.cu");
 const SUM: &str = include_str!("../../kernels/convolution_sum.cu");
@@ -26,15 +26,8 @@ const PARTS: usize = 512;
 pub(super) struct Plan {
     pub(super) tile: Tile,
     pub(super) parts: usize,
-    cycles: f64,
-}
-
-#[cfg(all(test, feature = "emulated"))]
-impl Plan {
-    /// That tile and so many parts.
-    pub(super) fn of(tile: Tile, parts: usize) -> Self {
-        Self { tile, parts, cycles: 0.0 }
-    }
+    /// Cycles that are expected.
+    pub(super) cycles: f64,
 }
 
 /// Groups, rows and columns of the product.
@@ -53,17 +46,12 @@ fn slice(tile: &Tile) -> usize {
 }
 
 /// Ways to compute the part, the one that takes the least time first.
-pub(super) fn tiles(convolution: &Convolution) -> Vec<Plan> {
-    let tiles = match convolution.real {
-        _ if convolution.tensor() => TENSOR_DEEP.to_vec(),
-        Real::F32 => SINGLE_DEEP.to_vec(),
-        Real::F64 => DOUBLE_DEEP.to_vec(),
-    };
+pub(super) fn plans(convolution: &Convolution) -> Vec<Plan> {
     let [groups, rows, columns] = product(convolution);
     let depth = convolution.count * convolution.result[0] * convolution.result[1];
     let bytes = groups * rows * columns * convolution.real.size();
     let mut plans = Vec::new();
-    for tile in tiles {
+    for tile in BY_TAPS.of(convolution.real, convolution.tensor()) {
         let blocks = groups * rows.div_ceil(tile.m) * columns.div_ceil(tile.n);
         let most = depth.div_ceil(4 * slice(&tile)).min(PARTS).min((PART_BYTES / bytes).max(1));
         for parts in 1..=most {
@@ -106,15 +94,24 @@ pub(super) fn commands(
     let span = reach(&by_image, [convolution.count, convolution.channels, h, w])
         .max(reach(&by_result, [convolution.count, convolution.outputs, p, q]) + convolution.groups * results_group);
 
+    // A vector of neighbouring pixels is of one channel.
+    let vector = 16 / real.size();
+    let vectors = tile.tensor()
+        && (q == 1 || by_result[4] == 1)
+        && (p == 1 || by_result[3] == q)
+        && (p * q).is_multiple_of(vector)
+        && convolution.results.address.is_multiple_of(16)
+        && by_result[..3].iter().all(|stride| stride.is_multiple_of(vector));
     let source = format!(
         "{}#define OFFSET {}\n#define SLICE {slice}\n#define STAGES {stages}\n#define STRIDE_M {}\n#define STRIDE_N {}\n#define STRIDE_K {}\n\
-         #define DEEP {}\n#define ROUND_ROWS 1\n{TILE}{FILTER}",
+         #define DEEP {}\n#define VECTORS {}\n#define ROUND_ROWS 1\n{TILE}{FILTER}",
         definitions(convolution, tile),
         offset(span),
         strides[0],
         strides[1],
         strides[2],
         u32::from(tile.tensor()),
+        u32::from(vectors),
     );
     let kernel = Kernel { source: source.into(), name: "convolution_filter".into() };
     let area = p * q;

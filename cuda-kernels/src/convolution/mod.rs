@@ -85,8 +85,8 @@ impl Convolution {
             return None;
         }
         Some(match self.part {
-            Part::Filters => filter::commands(self, &filter::tiles(self), scratch),
-            Part::Images | Part::Results => correlate::commands(self, &correlate::tiles(self), scratch),
+            Part::Filters => filter::commands(self, &filter::plans(self), scratch),
+            Part::Images | Part::Results => correlate::commands(self, &correlate::plans(self), scratch),
         })
     }
 
@@ -117,7 +117,7 @@ fn offset(span: usize) -> &'static str {
 
 /// The type's and the tile's definitions for a kernel's text.
 fn definitions(convolution: &Convolution, tile: &Tile) -> String {
-    format!("#define REAL {}\n{}", convolution.real.name(), tile.definitions(convolution.real))
+    format!("#define REAL {}\n{}", convolution.real.name(), tile.definitions())
 }
 
 /// A launch of blocks along x.

@@ -1,8 +1,9 @@
-//! Every tile against plain loops, on sizes around its borders.
+//! Every tile against plain loops, on sizes around its borders, and the grids of networks' layers.
+//!
+//! The variable `LIVI_TEST_DEVICE=cuda` takes the first card in the place of the emulated device.
 
 use super::{Convolution, Part, Stack, correlate, filter, tile};
 use crate::{Command, Device, Memory, Precision, Real};
-use tile::Tile;
 
 /// A device with what was allocated on it.
 struct Bench {
@@ -11,6 +12,12 @@ struct Bench {
 }
 
 impl Bench {
+    fn new() -> Self {
+        let card = std::env::var("LIVI_TEST_DEVICE").is_ok_and(|device| device == "cuda");
+        let device = if card { Device::card(0) } else { Device::emulated() };
+        Self { device: device.unwrap(), memory: Vec::new() }
+    }
+
     fn allocate(&mut self, bytes: usize) -> u64 {
         self.memory.push(self.device.allocate(bytes).unwrap());
         self.memory[self.memory.len() - 1].address()
@@ -61,8 +68,23 @@ struct Sizes(usize, usize, usize, usize, [usize; 2], [usize; 2], [usize; 2], [us
 /// How the part is computed, given the convolution.
 type Commands<'a> = &'a dyn Fn(&Convolution, &mut dyn FnMut(usize) -> u64) -> Vec<Command>;
 
-/// Runs a part and compares it with plain loops; images are shared by all groups where asked.
-fn check(sizes: Sizes, part: Part, real: Real, precision: Precision, shared: bool, commands: Commands<'_>) {
+/// Commands, where they leave a part, and what it must be.
+struct Case {
+    name: String,
+    commands: Vec<Command>,
+    address: u64,
+    right: Vec<f64>,
+}
+
+/// A part beside what plain loops say; images are shared by all groups where asked.
+fn case(
+    bench: &mut Bench,
+    sizes: Sizes,
+    part: Part,
+    (real, precision): (Real, Precision),
+    shared: bool,
+    commands: Commands<'_>,
+) -> Case {
     let Sizes(groups, count, channels, outputs, image, filter, stride, padding) = sizes;
     let result = [0, 1].map(|k| (image[k] + 2 * padding[k] - filter[k]) / stride[k] + 1);
     let shapes = [
@@ -71,7 +93,6 @@ fn check(sizes: Sizes, part: Part, real: Real, precision: Precision, shared: boo
         [groups, count, outputs, result[0], result[1]],
     ];
     let written = [Part::Images, Part::Filters, Part::Results].iter().position(|p| *p == part).unwrap();
-    let mut bench = Bench { device: Device::emulated().unwrap(), memory: Vec::new() };
     let mut values = Vec::new();
     let mut stacks = Vec::new();
     for (k, shape) in shapes.iter().enumerate() {
@@ -125,154 +146,162 @@ fn check(sizes: Sizes, part: Part, real: Real, precision: Precision, shared: boo
         filters,
         results,
     };
-    let list = commands(&convolution, &mut |bytes| bench.allocate(bytes));
-    let mut sequence = bench.device.prepare(list).unwrap();
-    // SAFETY: the memory lives in the bench, as long as the commands were told.
-    unsafe { bench.device.run(&mut sequence).unwrap() };
-    bench.device.synchronize().unwrap();
-    let found = bench.read(stacks[written].address, right.len(), real);
-    for (k, (found, right)) in found.iter().zip(&right).enumerate() {
-        assert_eq!(found, right, "element {k} of {part:?}, {sizes:?}, {real:?}, {precision:?}, shared {shared}");
+    Case {
+        name: format!("{part:?}, {sizes:?}, {real:?}, {precision:?}, shared {shared}"),
+        commands: commands(&convolution, &mut |bytes| bench.allocate(bytes)),
+        address: stacks[written].address,
+        right,
     }
 }
 
-fn correlations(tiles: &[Tile], real: Real, precision: Precision) {
-    for &tile in tiles {
+/// Runs all cases as one sequence, whose kernels are compiled together.
+fn agree(bench: &Bench, real: Real, cases: &[Case]) {
+    let commands = cases.iter().flat_map(|case| case.commands.clone()).collect();
+    let mut sequence = bench.device.prepare(commands).unwrap();
+    // SAFETY: the memory lives in the bench, as long as the commands were told.
+    unsafe { bench.device.run(&mut sequence).unwrap() };
+    for Case { name, address, right, .. } in cases {
+        for (k, (found, right)) in bench.read(*address, right.len(), real).iter().zip(right).enumerate() {
+            assert_eq!(found, right, "element {k} of {name}");
+        }
+    }
+}
+
+fn correlations(real: Real, precision: Precision) {
+    let (mut bench, mut cases) = (Bench::new(), Vec::new());
+    for tile in tile::BY_PIXELS.of(real, precision == Precision::Tf32) {
         let around = tile.n + 9;
+        // Each with images that groups share or do not, and filters taken from where they lie or packed.
         let sizes = [
             // Rows and pixels past a tile's end; channels that fill slices, or do not.
-            (Sizes(2, 1, 16, tile.m + 3, [around, 1], [3, 1], [1, 1], [1, 0]), false),
-            (Sizes(1, 3, 5, 7, [around / 3, 2], [3, 2], [2, 1], [1, 1]), false),
-            // Several taps in a slice; images shared by groups.
-            (Sizes(3, 2, 2, tile.m / 3 + 1, [12, 12], [5, 5], [1, 1], [0, 2]), true),
+            (Sizes(2, 1, 16, tile.m + 3, [around, 1], [3, 1], [1, 1], [1, 0]), false, false),
+            (Sizes(1, 3, 5, 7, [around / 3, 2], [3, 2], [2, 1], [1, 1]), false, false),
+            (Sizes(2, 1, 17, 19, [9, 8], [2, 1], [2, 1], [0, 1]), false, true),
+            // Several taps in a slice.
+            (Sizes(3, 2, 2, tile.m / 3 + 1, [12, 12], [5, 5], [1, 1], [0, 2]), true, true),
         ];
-        for (sizes, shared) in sizes {
+        for (sizes, shared, direct) in sizes {
             for part in [Part::Results, Part::Images] {
                 let shared = shared && part == Part::Results;
-                let run =
-                    |c: &Convolution, scratch: &mut dyn FnMut(usize) -> u64| correlate::commands(c, &[tile], scratch);
-                check(sizes, part, real, precision, shared, &run);
+                let run = |c: &Convolution, scratch: &mut dyn FnMut(usize) -> u64| {
+                    correlate::commands(c, &[correlate::Plan { tile, direct, cycles: 0.0 }], scratch)
+                };
+                cases.push(case(&mut bench, sizes, part, (real, precision), shared, &run));
             }
         }
     }
+    agree(&bench, real, &cases);
 }
 
 #[test]
 fn tiles_in_single_precision_agree_with_plain_loops() {
-    correlations(&tile::SINGLE, Real::F32, Precision::Full);
+    correlations(Real::F32, Precision::Full);
 }
 
 #[test]
 fn tiles_in_double_precision_agree_with_plain_loops() {
-    correlations(&tile::DOUBLE, Real::F64, Precision::Full);
+    correlations(Real::F64, Precision::Full);
 }
 
 #[test]
 fn tiles_on_tensor_cores_agree_with_plain_loops() {
-    correlations(&tile::TENSOR, Real::F32, Precision::Tf32);
+    correlations(Real::F32, Precision::Tf32);
 }
 
-fn filters(tiles: &[Tile], real: Real, precision: Precision) {
-    for &tile in tiles {
+fn filters(real: Real, precision: Precision) {
+    let (mut bench, mut cases) = (Bench::new(), Vec::new());
+    for tile in tile::BY_TAPS.of(real, precision == Precision::Tf32) {
         let sizes = [
             // Rows and columns past a tile's end, depth past a slice's.
             (Sizes(2, 3, tile.n / 9 + 1, tile.m + 3, [7, 9], [3, 3], [1, 1], [1, 1]), false),
-            // Columns in aligned runs; images shared by groups.
-            (Sizes(3, 2, tile.n + 4, tile.m / 3 + 1, [9, 5], [1, 1], [2, 1], [0, 0]), true),
+            // Columns, and pixels of a channel, in aligned runs; images shared by groups.
+            (Sizes(3, 2, tile.n + 4, tile.m / 3 + 1, [9, 4], [1, 1], [2, 1], [0, 0]), true),
         ];
         for (sizes, shared) in sizes {
             for parts in [1, 3] {
                 let run = |c: &Convolution, scratch: &mut dyn FnMut(usize) -> u64| {
-                    filter::commands(c, &[filter::Plan::of(tile, parts)], scratch)
+                    filter::commands(c, &[filter::Plan { tile, parts, cycles: 0.0 }], scratch)
                 };
-                check(sizes, Part::Filters, real, precision, shared, &run);
+                cases.push(case(&mut bench, sizes, Part::Filters, (real, precision), shared, &run));
             }
         }
     }
+    agree(&bench, real, &cases);
 }
 
 #[test]
 fn tiles_of_filters_in_single_precision_agree_with_plain_loops() {
-    filters(&tile::SINGLE_DEEP, Real::F32, Precision::Full);
+    filters(Real::F32, Precision::Full);
 }
 
 #[test]
 fn tiles_of_filters_in_double_precision_agree_with_plain_loops() {
-    filters(&tile::DOUBLE_DEEP, Real::F64, Precision::Full);
+    filters(Real::F64, Precision::Full);
 }
 
 #[test]
 fn tiles_of_filters_on_tensor_cores_agree_with_plain_loops() {
-    filters(&tile::TENSOR_DEEP, Real::F32, Precision::Tf32);
+    filters(Real::F32, Precision::Tf32);
 }
 
+/// Images, channels, outputs, side of images and filters, stride, padding, whether groups share images.
+type Layer = (usize, usize, usize, usize, usize, usize, usize, bool);
+
+/// Layers of a wide residual network and of LeNet.
+const LAYERS: [Layer; 12] = [
+    (128, 3, 16, 32, 3, 1, 1, true),
+    (128, 16, 64, 32, 3, 1, 1, false),
+    (128, 16, 64, 32, 1, 1, 0, false),
+    (128, 64, 64, 32, 3, 1, 1, false),
+    (128, 64, 128, 32, 3, 2, 1, false),
+    (128, 64, 128, 32, 1, 2, 0, false),
+    (128, 128, 128, 16, 3, 1, 1, false),
+    (128, 128, 256, 16, 3, 2, 1, false),
+    (128, 128, 256, 16, 1, 2, 0, false),
+    (128, 256, 256, 8, 3, 1, 1, false),
+    (256, 1, 6, 28, 5, 1, 2, true),
+    (256, 6, 16, 14, 5, 1, 0, false),
+];
+
 #[test]
-fn layers_are_split_over_many_blocks() {
-    // Groups, images, channels, side, filter, stride, padding, whether groups share images.
-    let layers = [
-        (128, 3, 16, 32, 3, 1, true),
-        (128, 16, 64, 32, 3, 1, false),
-        (128, 64, 64, 32, 3, 1, false),
-        (128, 64, 128, 32, 3, 2, false),
-        (128, 128, 128, 16, 3, 1, false),
-        (128, 128, 256, 16, 3, 2, false),
-        (128, 256, 256, 8, 3, 1, false),
-        (128, 64, 128, 32, 1, 2, false),
-        (256, 1, 6, 28, 5, 1, true),
-        (256, 6, 16, 14, 5, 1, false),
-    ];
-    for (count, channels, outputs, side, size, stride, shared) in layers {
-        let padding = size / 2;
+fn layers_keep_all_multiprocessors_busy() {
+    for (count, channels, outputs, side, size, stride, padding, shared) in LAYERS {
         let result = (side + 2 * padding - size) / stride + 1;
-        for (part, precision) in [Part::Results, Part::Images, Part::Filters]
-            .into_iter()
-            .flat_map(|part| [(part, Precision::Full), (part, Precision::Tf32)])
-        {
-            let group = if shared && part != Part::Images { 0 } else { count * channels * side * side };
-            let stack = |strides| Stack { address: 0, strides };
-            let convolution = Convolution {
-                real: Real::F32,
-                precision,
-                part,
-                groups: 10,
-                count,
-                channels,
-                outputs,
-                image: [side; 2],
-                filter: [size; 2],
-                result: [result; 2],
-                stride: [stride; 2],
-                padding: [padding; 2],
-                images: stack([group, channels * side * side, side * side, side, 1]),
-                filters: stack([outputs * channels * size * size, channels * size * size, size * size, size, 1]),
-                results: stack([
-                    count * outputs * result * result,
-                    outputs * result * result,
-                    result * result,
-                    result,
-                    1,
-                ]),
-            };
-            let commands = convolution.commands(&mut |_| 0).unwrap();
-            let blocks = commands.iter().map(|command| match command {
-                Command::Launch(launch) if &*launch.kernel.name != "convolution_pack" => launch.grid[0],
-                _ => 0,
-            });
-            let most = blocks.max().unwrap_or(0);
-            println!(
-                "{channels} to {outputs}, {side}x{side}, {size}x{size} / {stride}, {part:?}, {precision:?}: {most} blocks, {}",
-                match part {
-                    Part::Filters => {
-                        let plan = filter::tiles(&convolution)[0];
-                        format!("{} x {} in {} parts", plan.tile.m, plan.tile.n, plan.parts)
+        for part in [Part::Results, Part::Images, Part::Filters] {
+            for precision in [Precision::Full, Precision::Tf32] {
+                let stack = |[n, c, h, w]: [usize; 4], shared: bool| Stack {
+                    address: 0,
+                    strides: [if shared { 0 } else { n * c * h * w }, c * h * w, h * w, w, 1],
+                };
+                let convolution = Convolution {
+                    real: Real::F32,
+                    precision,
+                    part,
+                    groups: 10,
+                    count,
+                    channels,
+                    outputs,
+                    image: [side; 2],
+                    filter: [size; 2],
+                    result: [result; 2],
+                    stride: [stride; 2],
+                    padding: [padding; 2],
+                    images: stack([count, channels, side, side], shared && part != Part::Images),
+                    filters: stack([outputs, channels, size, size], false),
+                    results: stack([count, outputs, result, result], false),
+                };
+                let commands = convolution.commands(&mut |_| 0).unwrap();
+                let blocks = commands.iter().map(|command| match command {
+                    Command::Launch(launch)
+                        if !["convolution_pack", "convolution_sum"].contains(&&*launch.kernel.name) =>
+                    {
+                        launch.grid[0]
                     }
-                    _ => {
-                        let tile = correlate::tiles(&convolution)[0];
-                        format!("{} x {}", tile.m, tile.n)
-                    }
-                }
-            );
-            assert!(2 * most >= 3 * tile::PROCESSORS as u32, "{convolution:?}: {most} blocks");
+                    _ => 0,
+                });
+                let blocks = blocks.max().unwrap_or(0);
+                assert!(2 * blocks >= 3 * tile::PROCESSORS as u32, "{convolution:?}: {blocks} blocks");
+            }
         }
     }
 }

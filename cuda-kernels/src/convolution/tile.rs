@@ -34,65 +34,73 @@ const fn threads(m: usize, n: usize, own: (usize, usize), threads: usize) -> Til
     Tile { m, n, threads, division: Division::Threads(own.0, own.1) }
 }
 
-/// A tile of eight warps that have so many rows and columns each.
+/// A tile of warps that have so many rows and columns each.
 const fn warps(m: usize, n: usize, own: (usize, usize)) -> Tile {
-    Tile { m, n, threads: 256, division: Division::Warps(own.0, own.1) }
+    Tile { m, n, threads: m * n / (own.0 * own.1) * 32, division: Division::Warps(own.0, own.1) }
 }
 
-/// Tiles of rows by pixels in single precision. Few rows go with many pixels, as pixels are never few.
-pub(super) const SINGLE: [Tile; 8] = [
-    threads(128, 128, (8, 8), 256),
-    threads(64, 256, (8, 8), 256),
-    threads(64, 128, (8, 4), 256),
-    threads(64, 64, (4, 4), 256),
-    threads(32, 256, (4, 8), 256),
-    threads(32, 128, (4, 4), 256),
-    threads(16, 256, (4, 4), 256),
-    threads(8, 256, (4, 4), 128),
-];
-/// In double precision.
-pub(super) const DOUBLE: [Tile; 4] = [
-    threads(64, 64, (4, 4), 256),
-    threads(32, 128, (4, 4), 256),
-    threads(16, 256, (4, 4), 256),
-    threads(8, 256, (4, 4), 128),
-];
-/// On tensor cores.
-pub(super) const TENSOR: [Tile; 5] = [
-    warps(128, 128, (64, 32)),
-    warps(64, 256, (64, 32)),
-    warps(64, 128, (32, 32)),
-    warps(32, 256, (32, 32)),
-    warps(16, 256, (16, 32)),
-];
+/// Tiles for one kind of product.
+pub(super) struct Tiles {
+    threads: &'static [Tile],
+    warps: &'static [Tile],
+}
 
-/// Tiles of rows by taps in single precision: of small ones several teams of threads share the depth.
-pub(super) const SINGLE_DEEP: [Tile; 9] = [
-    threads(128, 128, (8, 8), 256),
-    threads(64, 128, (8, 4), 256),
-    threads(64, 64, (4, 4), 256),
-    threads(64, 32, (4, 4), 256),
-    threads(32, 64, (4, 4), 256),
-    threads(32, 32, (4, 4), 256),
-    threads(16, 128, (4, 4), 256),
-    threads(16, 64, (4, 4), 256),
-    threads(8, 64, (4, 4), 256),
-];
-/// In double precision.
-pub(super) const DOUBLE_DEEP: [Tile; 4] = [
-    threads(64, 64, (4, 4), 256),
-    threads(32, 32, (4, 4), 256),
-    threads(16, 64, (4, 4), 256),
-    threads(8, 64, (4, 4), 256),
-];
-/// On tensor cores.
-pub(super) const TENSOR_DEEP: [Tile; 5] = [
-    warps(128, 128, (64, 32)),
-    warps(64, 128, (32, 32)),
-    warps(64, 64, (32, 16)),
-    warps(32, 64, (16, 16)),
-    warps(16, 128, (16, 16)),
-];
+/// Of rows by pixels. Few rows go with many pixels, as pixels are never few.
+pub(super) const BY_PIXELS: Tiles = Tiles {
+    threads: &[
+        threads(128, 128, (8, 8), 256),
+        threads(64, 256, (8, 8), 256),
+        threads(64, 128, (8, 4), 256),
+        threads(64, 64, (4, 4), 256),
+        threads(32, 256, (4, 8), 256),
+        threads(32, 128, (4, 4), 256),
+        threads(16, 256, (4, 4), 256),
+        threads(8, 256, (4, 4), 128),
+    ],
+    warps: &[
+        warps(128, 128, (64, 64)),
+        warps(64, 256, (64, 64)),
+        warps(64, 128, (32, 64)),
+        warps(32, 256, (32, 64)),
+        warps(32, 128, (32, 32)),
+        warps(16, 256, (16, 64)),
+    ],
+};
+
+/// Of rows by taps: of small ones several teams of threads share the depth.
+pub(super) const BY_TAPS: Tiles = Tiles {
+    threads: &[
+        threads(128, 128, (8, 8), 256),
+        threads(64, 192, (4, 12), 256),
+        threads(64, 128, (8, 4), 256),
+        threads(64, 64, (4, 4), 256),
+        threads(64, 32, (4, 4), 256),
+        threads(32, 64, (4, 4), 256),
+        threads(32, 32, (4, 4), 256),
+        threads(16, 128, (4, 4), 256),
+        threads(16, 64, (4, 4), 256),
+        threads(8, 64, (4, 4), 256),
+    ],
+    warps: &[
+        warps(128, 128, (64, 64)),
+        warps(64, 192, (32, 96)),
+        warps(64, 128, (32, 64)),
+        warps(64, 64, (32, 32)),
+        warps(32, 64, (16, 32)),
+        warps(16, 128, (16, 32)),
+    ],
+};
+
+impl Tiles {
+    /// Those for an element type, `tensor`: on tensor cores. In double precision a thread has registers for 4 by 4 sums.
+    pub(super) fn of(&self, real: Real, tensor: bool) -> Vec<Tile> {
+        if tensor {
+            return self.warps.to_vec();
+        }
+        let fits = |tile: &&Tile| real == Real::F32 || tile.division == Division::Threads(4, 4);
+        self.threads.iter().filter(fits).copied().collect()
+    }
+}
 
 impl Tile {
     /// Whether it is computed on tensor cores.
@@ -114,13 +122,16 @@ impl Tile {
     }
 
     /// What the kernels' common text takes from the tile.
-    pub(super) fn definitions(&self, real: Real) -> String {
+    pub(super) fn definitions(&self) -> String {
         let (kind, m, n) = match self.division {
             Division::Threads(m, n) => ("THREAD", m, n),
             Division::Warps(m, n) => ("WARP", m, n),
         };
-        let blocks = match (self.threads, real) {
-            (128, _) => 4,
+        // As many as leave a thread the registers that its sums and their operands take.
+        let blocks = match (self.threads, self.division) {
+            (128, Division::Threads(..)) => 4,
+            (128, Division::Warps(m, n)) if m * n <= 32 * 32 => 4,
+            (128, Division::Warps(m, n)) if m * n <= 32 * 64 => 3,
             _ => 2,
         };
         format!(

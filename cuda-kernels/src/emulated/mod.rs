@@ -3,13 +3,16 @@
 mod compile;
 mod product;
 
-use crate::{Argument, Command, Error, Launch, device::Result};
+use crate::{Argument, Command, Error, Kernel, Launch, device::Result};
 use compile::Compiled;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
 const ALIGNMENT: usize = 256;
+/// Dynamic shared memory of a block, as much as an H100 has, in bytes.
+const SHARED_BYTES: u32 = 227 * 1024;
 
 /// Zeroed memory whose address stands for one on a device.
 #[derive(Debug)]
@@ -61,12 +64,23 @@ pub(crate) struct Sequence {
 
 /// Compiles the kernels of commands and checks that the launches fit them.
 pub(crate) fn prepare(commands: Vec<Command>) -> Result<Sequence> {
+    let kernels: Vec<&Kernel> = commands
+        .iter()
+        .filter_map(|command| match command {
+            Command::Launch(launch) => Some(&launch.kernel),
+            _ => None,
+        })
+        .collect();
+    let compiled = compile::compile(&kernels)?;
     let mut prepared = Vec::with_capacity(commands.len());
     for command in commands {
         let compiled = match &command {
-            Command::Launch(launch) => Some(check(launch)?),
+            Command::Launch(launch) => compiled.get(&launch.kernel.source).cloned(),
             _ => None,
         };
+        if let (Command::Launch(launch), Some(compiled)) = (&command, &compiled) {
+            check(launch, compiled)?;
+        }
         prepared.push((command, compiled));
     }
     Ok(Sequence { commands: prepared })
@@ -79,27 +93,24 @@ fn size(argument: &Argument) -> u32 {
     }
 }
 
-/// The compiled kernel of a launch that a card would accept.
-fn check(launch: &Launch) -> Result<Arc<Compiled>> {
+/// An error for a launch that does not fit its kernel.
+fn check(launch: &Launch, compiled: &Compiled) -> Result<()> {
     let wrong = |problem: String| Err(Error::Driver(format!("kernel {}: {problem}", launch.kernel.name)));
-    let [x, y, z] = launch.block.map(u64::from);
-    if x * y * z == 0 || x * y * z > 1024 || z > 64 {
-        return wrong(format!("a block of {:?} threads", launch.block));
+    if launch.shared_bytes > SHARED_BYTES {
+        return wrong(format!("the card has no {} bytes of shared memory a block", launch.shared_bytes));
     }
-    let [x, y, z] = launch.grid;
-    if x == 0 || y == 0 || z == 0 || x > i32::MAX as u32 || y > 65_535 || z > 65_535 {
-        return wrong(format!("a grid of {:?} blocks", launch.grid));
-    }
-    if launch.shared_bytes > 227 * 1024 {
-        return wrong(format!("{} bytes of shared memory", launch.shared_bytes));
-    }
-    let compiled = compile::compile(&launch.kernel)?;
     let expected = compiled.sizes(&launch.kernel.name)?;
     let given: Vec<u32> = launch.arguments.iter().map(size).collect();
     if expected != given {
         return wrong(format!("arguments of {given:?} bytes were given where {expected:?} are needed"));
     }
-    Ok(compiled)
+    Ok(())
+}
+
+thread_local! {
+    /// Runs of sequences on this thread. In each, blocks, warps and threads take their turns in another order: what is the same every time does not
+    /// depend on it.
+    static RUNS: Cell<u32> = const { Cell::new(0) };
 }
 
 impl Sequence {
@@ -108,13 +119,15 @@ impl Sequence {
     /// # Safety
     /// As for `Device::run`.
     pub(crate) unsafe fn run(&self) -> Result<Vec<f64>> {
+        let number = RUNS.get();
+        RUNS.set(number.wrapping_add(1));
         let mut seconds = Vec::with_capacity(self.commands.len());
         for (command, compiled) in &self.commands {
             let start = Instant::now();
             // SAFETY: the caller's promise; launches were checked against their kernels.
             unsafe {
                 match (command, compiled) {
-                    (Command::Launch(launch), Some(compiled)) => run(launch, compiled)?,
+                    (Command::Launch(launch), Some(compiled)) => run(launch, compiled, number)?,
                     (Command::Launch(_), None) => return Err(Error::Driver("a kernel was not compiled".into())),
                     (Command::Gemm(gemm), _) => product::run(gemm),
                     (Command::Zero { to, bytes }, _) => std::ptr::write_bytes(*to as *mut u8, 0, *bytes),
@@ -129,7 +142,7 @@ impl Sequence {
     }
 }
 
-unsafe fn run(launch: &Launch, compiled: &Compiled) -> Result<()> {
+unsafe fn run(launch: &Launch, compiled: &Compiled, number: u32) -> Result<()> {
     let mut values: Vec<[u8; 8]> = launch
         .arguments
         .iter()
@@ -142,5 +155,5 @@ unsafe fn run(launch: &Launch, compiled: &Compiled) -> Result<()> {
         .collect();
     let mut pointers: Vec<*mut u8> = values.iter_mut().map(|value| value.as_mut_ptr()).collect();
     // SAFETY: the sizes were checked; the rest is the caller's promise. (Four bytes are the first ones on the little-endian machines there are.)
-    unsafe { compiled.launch(&launch.kernel.name, &mut pointers, launch.grid, launch.block) }
+    unsafe { compiled.launch(launch, &mut pointers, number) }
 }

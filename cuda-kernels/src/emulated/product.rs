@@ -56,6 +56,7 @@ unsafe fn gathered<T: Element>(matrix: &Matrix, entry: usize, (rows, columns): (
 unsafe fn typed<T: Element>(gemm: &Gemm, alpha: T, beta: T) {
     let round = gemm.precision == Precision::Tf32;
     let (m, n, k) = (gemm.m, gemm.n, gemm.k);
+    let (down, across) = if gemm.c.transposed { (1, gemm.c.leading) } else { (gemm.c.leading, 1) };
     for entry in 0..gemm.batch {
         // SAFETY: the caller's promise.
         unsafe {
@@ -64,12 +65,12 @@ unsafe fn typed<T: Element>(gemm: &Gemm, alpha: T, beta: T) {
             let c = (gemm.c.address as *mut T).wrapping_add(entry * gemm.c.batch_stride);
             for i in 0..m {
                 for j in 0..n {
-                    let place = c.wrapping_add(i * gemm.c.leading + j);
+                    let place = c.wrapping_add(i * down + j * across);
                     *place = if beta == T::ZERO { T::ZERO } else { beta * *place };
                 }
             }
             matmul(
-                MatMut::from_raw_parts_mut(c, m, n, gemm.c.leading as isize, 1),
+                MatMut::from_raw_parts_mut(c, m, n, down as isize, across as isize),
                 Accum::Add,
                 MatRef::from_row_major_slice(&a, m, k),
                 MatRef::from_row_major_slice(&b, k, n),

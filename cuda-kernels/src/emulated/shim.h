@@ -1,17 +1,19 @@
 // Stands in for CUDA when the system's C++ compiler compiles kernels: every thread of a block is a fiber, blocks run one after another.
 #define EMULATED 1
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <tuple>
-#include <type_traits>
-#include <utility>
+// No headers where it can be helped: they would take longer to compile than most kernels.
 #if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
+
+typedef decltype(sizeof 0) size_t;
+extern "C" {
+float expf(float), expm1f(float), logf(float), log1pf(float), sqrtf(float), sinf(float), cosf(float), tanhf(float), fabsf(float);
+float fmaf(float, float, float);
+double exp(double), expm1(double), log(double), log1p(double), sqrt(double), sin(double), cos(double), tanh(double), fabs(double);
+double fma(double, double, double);
+void* memcpy(void*, const void*, size_t);
+void* memset(void*, int, size_t);
+}
 
 #define __global__
 #define __device__
@@ -38,17 +40,22 @@ static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
-alignas(256) unsigned char shared_memory[256 * 1024];
+// Dynamic shared memory, as much as any card has, and a margin that nothing may write.
+alignas(256) static unsigned char shared_memory[256 * 1024];
 
 namespace emulated {
 
 enum State { READY, AT_BARRIER, AT_SHUFFLE, DONE };
 
 const unsigned WARP = 32, MOST = 1024;
-const size_t STACK = 96 * 1024;
+// Bytes of each thread's stack, and of the mark at its end that nothing may write.
+const size_t STACK = 128 * 1024, MARK = 64;
+// Bytes after a block's dynamic shared memory that nothing may write.
+const size_t MARGIN = 4096;
+// Shared memory holds nothing at the beginning of a block: bytes that are not a number as floating-point, and a large one as integers.
+const unsigned char NOTHING = 0xff;
 
 struct Fiber {
-    void* stack;
     State state;
 #if defined(__x86_64__)
     void* pointer;
@@ -57,8 +64,30 @@ struct Fiber {
 #endif
 };
 
+typedef unsigned long long Count;
+
+// The order in which n blocks, warps or threads take their turns: of a card's nothing is known. In run 0 it is the natural one, in run 1 its reverse,
+// in others a shuffled one.
+struct Order {
+    Count first, step, n;
+    Order(unsigned run, Count n) : first(0), step(1), n(n) {
+        if (n < 2 || run == 0) return;
+        if (run == 1) {
+            first = step = n - 1;
+            return;
+        }
+        // Steps that have no divisor in common with n lead everywhere.
+        first = run * 0x9e3779b97f4a7c15ull % n;
+        step = run * 0xd1b54a32d192ed03ull % n;
+        while (divisor(step, n) != 1) step = (step + 1) % n;
+    }
+    static Count divisor(Count a, Count b) { return b == 0 ? a : divisor(b, a % b); }
+    Count after(Count k) const { return k + step < n ? k + step : k + step - n; }
+};
+
 static Fiber fibers[MOST];
 static unsigned current, threads;
+static unsigned char* stacks;
 static void (*entry)(void**);
 static void** arguments;
 static const char* failure;
@@ -105,11 +134,10 @@ static void yield(State state) {
 static void body() {
     entry(arguments);
     yield(DONE);
-    std::abort();
+    __builtin_trap();
 }
-static void begin(Fiber& fiber) {
-    uintptr_t top = ((uintptr_t)fiber.stack + STACK) & ~(uintptr_t)15;
-    void** stack = (void**)top;
+static void begin(Fiber& fiber, unsigned char* memory) {
+    void** stack = (void**)(memory + STACK);
     // The place of a return address: functions begin 8 bytes off a multiple of 16.
     *--stack = nullptr;
     *--stack = (void*)&body;
@@ -128,9 +156,9 @@ static void body() {
     entry(arguments);
     yield(DONE);
 }
-static void begin(Fiber& fiber) {
+static void begin(Fiber& fiber, unsigned char* memory) {
     getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack;
+    fiber.context.uc_stack.ss_sp = memory;
     fiber.context.uc_stack.ss_size = STACK;
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, body, 0);
@@ -139,19 +167,23 @@ static void resume(Fiber& fiber) { swapcontext(&scheduler, &fiber.context); }
 #endif
 
 // Runs the threads of one block until all are done.
-static void run_block() {
+static void run_block(unsigned run) {
+    const Order warps(run, (threads + WARP - 1) / WARP);
     for (unsigned t = 0; t < threads; t++) {
-        if (!fibers[t].stack) fibers[t].stack = std::malloc(STACK);
         fibers[t].state = READY;
         turns[t] = 0;
-        begin(fibers[t]);
+        begin(fibers[t], stacks + t * STACK);
     }
     for (;;) {
-        for (unsigned first = 0; first < threads; first += WARP) {
-            unsigned last = first + WARP < threads ? first + WARP : threads;
+        Count warp = warps.first;
+        for (unsigned w = 0; w < warps.n; w++, warp = warps.after(warp)) {
+            unsigned first = (unsigned)warp * WARP, last = first + WARP < threads ? first + WARP : threads;
+            const Order lanes(run, last - first);
             for (;;) {
                 unsigned shuffling = 0;
-                for (unsigned t = first; t < last; t++) {
+                Count lane = lanes.first;
+                for (unsigned l = 0; l < lanes.n; l++, lane = lanes.after(lane)) {
+                    unsigned t = first + (unsigned)lane;
                     if (fibers[t].state == READY) {
                         current = t;
                         place(t);
@@ -185,53 +217,96 @@ template <typename T>
 static T exchange(T value, unsigned source) {
     static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
     unsigned self = current, turn = turns[self]++ & 1;
-    std::memcpy(&exchanged[turn][self], &value, sizeof(T));
+    memcpy(&exchanged[turn][self], &value, sizeof(T));
     yield(AT_SHUFFLE);
     T result;
-    std::memcpy(&result, &exchanged[turn][self / WARP * WARP + source], sizeof(T));
+    memcpy(&result, &exchanged[turn][self / WARP * WARP + source], sizeof(T));
     return result;
 }
 
-template <typename... A, size_t... I>
-static void call(void (*f)(A...), void** values, std::index_sequence<I...>) {
-    f(*(std::remove_const_t<A>*)values[I]...);
-}
+// A kernel: what calls it with values taken from memory, and how long each is.
+struct Kernel {
+    void (*call)(void**);
+    unsigned count;
+    const unsigned* sizes;
+};
+
 template <typename... A>
-static void call(void (*f)(A...), void** values) {
-    call(f, values, std::index_sequence_for<A...>());
-}
-template <typename... A>
-static unsigned sizes(void (*)(A...), unsigned* out) {
-    unsigned all[] = {0, (unsigned)sizeof(A)...};
-    for (unsigned k = 0; k < sizeof...(A); k++) out[k] = all[k + 1];
-    return sizeof...(A);
+struct Call {
+    Call(void (*f)(A...), A... values) { f(values...); }
+};
+template <typename T>
+static inline T next(void**& values) { return *(T*)*values++; }
+
+template <auto f>
+struct Callable;
+template <typename... A, void (*f)(A...)>
+struct Callable<f> {
+    // Values in braces are taken from left to right.
+    static void call(void** values) { Call<A...>{f, next<A>(values)...}; }
+    static constexpr unsigned sizes[] = {sizeof(A)..., 0};
+    static constexpr Kernel kernel = {call, sizeof...(A), sizes};
+};
+
+static bool all_nothing(const unsigned char* bytes, size_t count) {
+    unsigned char found = NOTHING;
+    for (size_t k = 0; k < count; k++) found &= bytes[k];
+    return found == NOTHING;
 }
 
-static const char* launch(void (*f)(void**), void** values, const unsigned* grid, const unsigned* block, bool fibrous) {
-    entry = f;
-    arguments = values;
-    gridDim = {grid[0], grid[1], grid[2]};
-    blockDim = {block[0], block[1], block[2]};
-    threads = block[0] * block[1] * block[2];
+// A description of a launch.
+struct Launch {
+    const Kernel* kernel;
+    void** values;
+    unsigned grid[3], block[3], shared_bytes;
+    // The kernel uses dynamic shared memory.
+    bool shared;
+    // Threads wait for each other.
+    bool fibrous;
+    // Memory for the stacks of as many threads as a block can have.
+    unsigned char* stacks;
+    // Which order blocks, warps and threads take their turns in.
+    unsigned run;
+};
+
+static const char* run(const Launch& launch) {
+    entry = launch.kernel->call;
+    arguments = launch.values;
+    gridDim = {launch.grid[0], launch.grid[1], launch.grid[2]};
+    blockDim = {launch.block[0], launch.block[1], launch.block[2]};
+    threads = blockDim.x * blockDim.y * blockDim.z;
+    stacks = launch.stacks;
     failure = nullptr;
-    for (unsigned z = 0; z < grid[2]; z++)
-        for (unsigned y = 0; y < grid[1]; y++)
-            for (unsigned x = 0; x < grid[0]; x++) {
-                blockIdx = {x, y, z};
-                if (fibrous) {
-                    run_block();
-                    if (failure) return failure;
-                } else {
-                    for (unsigned t = 0; t < threads; t++) {
-                        place(t);
-                        f(values);
-                    }
-                }
+    if (launch.fibrous)
+        for (unsigned t = 0; t < threads; t++) memset(stacks + t * STACK, NOTHING, MARK);
+    const Order blocks(launch.run, (Count)gridDim.x * gridDim.y * gridDim.z), alone(launch.run, threads);
+    Count block = blocks.first;
+    for (Count k = 0; k < blocks.n; k++, block = blocks.after(block)) {
+        const Count rest = block / gridDim.x;
+        blockIdx = {(unsigned)(block % gridDim.x), (unsigned)(rest % gridDim.y), (unsigned)(rest / gridDim.y)};
+        if (launch.shared) memset(shared_memory, NOTHING, launch.shared_bytes + MARGIN);
+        if (launch.fibrous) {
+            run_block(launch.run);
+        } else {
+            Count thread = alone.first;
+            for (unsigned t = 0; t < threads; t++, thread = alone.after(thread)) {
+                place((unsigned)thread);
+                entry(arguments);
             }
+        }
+        if (failure) return failure;
+        if (launch.shared && !all_nothing(shared_memory + launch.shared_bytes, MARGIN))
+            return "more dynamic shared memory was written than the launch has";
+    }
+    if (launch.fibrous)
+        for (unsigned t = 0; t < threads; t++)
+            if (!all_nothing(stacks + t * STACK, MARK)) return "a thread's stack overflowed";
     return nullptr;
 }
 
 }  // namespace emulated
+
+extern "C" __attribute__((visibility("default"))) const char* emulated_launch(const emulated::Launch* launch) { return emulated::run(*launch); }
 
 static inline void __syncthreads() { emulated::yield(emulated::AT_BARRIER); }
 static inline void __syncwarp(unsigned = 0xffffffffu) { emulated::exchange(0, emulated::current % 32); }
@@ -264,26 +339,26 @@ static inline T atomicMax(T* place, T value) {
 static inline unsigned atomicAdd(unsigned* place, unsigned value) { unsigned old = *place; *place += value; return old; }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)(((unsigned __int128)a * b) >> 64); }
-static inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fsub_rn(float a, float b) { return a - b; }
 static inline float __fdiv_rn(float a, float b) { return a / b; }
-static inline float __fsqrt_rn(float a) { return std::sqrt(a); }
-static inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
+static inline float __fsqrt_rn(float a) { return sqrtf(a); }
+static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline double __dsub_rn(double a, double b) { return a - b; }
 static inline double __ddiv_rn(double a, double b) { return a / b; }
-static inline double __dsqrt_rn(double a) { return std::sqrt(a); }
-static inline float rsqrtf(float a) { return 1.0f / std::sqrt(a); }
-static inline double rsqrt(double a) { return 1.0 / std::sqrt(a); }
-static inline float __int_as_float(int a) { float b; std::memcpy(&b, &a, 4); return b; }
-static inline int __float_as_int(float a) { int b; std::memcpy(&b, &a, 4); return b; }
-static inline float __uint_as_float(unsigned a) { float b; std::memcpy(&b, &a, 4); return b; }
-static inline unsigned __float_as_uint(float a) { unsigned b; std::memcpy(&b, &a, 4); return b; }
-static inline double __longlong_as_double(long long a) { double b; std::memcpy(&b, &a, 8); return b; }
-static inline long long __double_as_longlong(double a) { long long b; std::memcpy(&b, &a, 8); return b; }
+static inline double __dsqrt_rn(double a) { return sqrt(a); }
+static inline float rsqrtf(float a) { return 1.0f / sqrtf(a); }
+static inline double rsqrt(double a) { return 1.0 / sqrt(a); }
+static inline float __int_as_float(int a) { float b; memcpy(&b, &a, 4); return b; }
+static inline int __float_as_int(float a) { int b; memcpy(&b, &a, 4); return b; }
+static inline float __uint_as_float(unsigned a) { float b; memcpy(&b, &a, 4); return b; }
+static inline unsigned __float_as_uint(float a) { unsigned b; memcpy(&b, &a, 4); return b; }
+static inline double __longlong_as_double(long long a) { double b; memcpy(&b, &a, 8); return b; }
+static inline long long __double_as_longlong(double a) { long long b; memcpy(&b, &a, 8); return b; }
 static inline double __hiloint2double(int high, int low) { return __longlong_as_double(((long long)high << 32) | (unsigned)low); }
 static inline unsigned __float2uint_rz(float a) { return !(a > 0.0f) ? 0u : a >= 4294967296.0f ? 0xffffffffu : (unsigned)a; }
 static inline unsigned __double2uint_rz(double a) { return !(a > 0.0) ? 0u : a >= 4294967295.0 ? 0xffffffffu : (unsigned)a; }
@@ -296,9 +371,7 @@ static inline T min(T a, T b) { return b < a ? b : a; }
 template <typename T>
 static inline T max(T a, T b) { return a < b ? b : a; }
 
-#define EMULATE(name)                                                                                                             \
-    static void emulated_call_##name(void** values) { emulated::call(&name, values); }                                            \
-    extern "C" unsigned emulated_sizes_##name(unsigned* out) { return emulated::sizes(&name, out); }                              \
-    extern "C" const char* emulated_launch_##name(void** values, const unsigned* grid, const unsigned* block, bool fibrous) {     \
-        return emulated::launch(emulated_call_##name, values, grid, block, fibrous);                                              \
-    }
+// Makes a kernel of the source with that key callable from outside; its name may be a macro.
+#define EMULATE(key, name) EMULATE_NAMED(key, name)
+#define EMULATE_NAMED(key, name) \
+    extern "C" __attribute__((visibility("default"))) const emulated::Kernel key##_##name = emulated::Callable<&name>::kernel;

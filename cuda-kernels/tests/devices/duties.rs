@@ -31,6 +31,16 @@ extern "C" __global__ void warp_sums(const float* x, float* out) {
     if (threadIdx.x < blockDim.x / 32) out[threadIdx.x] = sums[threadIdx.x];
 }
 
+// Values that are aligned to 16 bytes, on the stacks of threads that wait for each other.
+extern "C" __global__ void aligned(const float* x, float* out) {
+    float4 values[4];
+    for (int k = 0; k < 4; k++) values[k] = make_float4(x[0], x[1], x[2], x[3] + k);
+    __syncthreads();
+    float sum = 0;
+    for (int k = 0; k < 4; k++) sum += values[(k + threadIdx.x) % 4].w;
+    out[threadIdx.x] = sum;
+}
+
 extern "C" __global__ void where(u32* out) {
     u32 block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     u32 thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
@@ -129,11 +139,28 @@ pub fn kernels(device: &Device) {
     run(device, vec![launch("warp_sums", [1, 1, 1], [96, 1, 1], vec![pointer(&x), pointer(&sums)])]);
     assert_eq!(values_of::<f32>(device, &sums), [496.0, 1520.0, 2544.0]);
 
+    let out = device.allocate(256).unwrap();
+    run(device, vec![launch("aligned", [1, 1, 1], [64, 1, 1], vec![pointer(&x), pointer(&out)])]);
+    assert_eq!(values_of::<f32>(device, &out), [18.0; 64]);
+
     let places = device.allocate(4 * 24 * 24).unwrap();
     run(device, vec![launch("where", [2, 3, 4], [4, 3, 2], vec![pointer(&places)])]);
     for (k, place) in values_of::<u32>(device, &places).into_iter().enumerate() {
         assert_eq!(place, (1000 * (k / 24) + k % 24) as u32);
     }
+
+    // More arguments than any kernel of this crate has.
+    let parameters: Vec<String> = (0..200).map(|k| format!("u32 a{k}")).collect();
+    let sum: Vec<String> = (0..200).map(|k| format!("a{k} * {}u", k + 1)).collect();
+    let source = format!(
+        "extern \"C\" __global__ void many(u32* out, {}) {{ *out = {}; }}",
+        parameters.join(", "),
+        sum.join(" + ")
+    );
+    let kernel = Kernel { source: source.into(), name: "many".into() };
+    let arguments = std::iter::once(pointer(&places)).chain((0..200).map(Argument::U32)).collect();
+    run(device, vec![Command::Launch(Launch { kernel, grid: [1; 3], block: [1; 3], shared_bytes: 0, arguments })]);
+    assert_eq!(values_of::<u32>(device, &places)[0], (0..200).map(|k| k * (k + 1)).sum());
 
     let status = memory_of(device, &[u64::MAX]);
     let least = |value| launch("least", [1, 1, 1], [32, 1, 1], vec![pointer(&status), Argument::U64(value)]);
@@ -162,20 +189,24 @@ fn stored(device: &Device, real: Real, batch: usize, shared: bool, rows: usize, 
 }
 
 impl Stored {
-    fn at(&self, entry: usize, i: usize, j: usize) -> f64 {
+    fn place(&self, entry: usize, i: usize, j: usize) -> usize {
         let Matrix { batch_stride, leading, transposed, .. } = self.matrix;
-        self.values[entry * batch_stride + if transposed { j * leading + i } else { i * leading + j }]
+        entry * batch_stride + if transposed { j * leading + i } else { i * leading + j }
+    }
+
+    fn at(&self, entry: usize, i: usize, j: usize) -> f64 {
+        self.values[self.place(entry, i, j)]
     }
 }
 
 pub fn products(device: &Device) {
     for real in [Real::F32, Real::F64] {
         for (batch, m, n, k) in [(1, 5, 7, 9), (3, 33, 1, 70), (2, 1, 40, 3), (4, 64, 65, 17)] {
-            for case in 0..16 {
-                let (flip_a, flip_b, shared, accumulate) = (case & 1 > 0, case & 2 > 0, case & 4 > 0, case & 8 > 0);
+            for case in 0..32 {
+                let [flip_a, flip_b, shared, accumulate, flip_c] = [0, 1, 2, 3, 4].map(|bit| case >> bit & 1 > 0);
                 let a = stored(device, real, batch, shared, m, k, flip_a);
                 let b = stored(device, real, batch, false, k, n, flip_b);
-                let c = stored(device, real, batch, false, m, n, false);
+                let c = stored(device, real, batch, false, m, n, flip_c);
                 let beta = if accumulate { 0.5 } else { 0.0 };
                 let (precision, alpha) = (Precision::Full, -2.0);
                 let (a_, b_, c_) = (a.matrix, b.matrix, c.matrix);
@@ -190,7 +221,7 @@ pub fn products(device: &Device) {
                     for i in 0..m {
                         for j in 0..n {
                             let sum: f64 = (0..k).map(|l| a.at(entry, i, l) * b.at(entry, l, j)).sum();
-                            let place = entry * c_.batch_stride + i * c_.leading + j;
+                            let place = c.place(entry, i, j);
                             expected[place] = alpha * sum + beta * c.values[place];
                         }
                     }
@@ -202,6 +233,35 @@ pub fn products(device: &Device) {
                 }
             }
         }
+    }
+}
+
+/// In TF32 operands lose all but 10 bits of mantissa, otherwise none.
+pub fn precisions(device: &Device) {
+    let n = 256;
+    // Just above 1 in single precision, 1 in TF32.
+    let (a, b) = (memory_of(device, &vec![1.0 + 1.0_f32 / 8192.0; n * n]), memory_of(device, &vec![1.0_f32; n * n]));
+    let c = device.allocate(4 * n * n).unwrap();
+    let matrix = |memory: &Memory| Matrix { address: memory.address(), batch_stride: 0, leading: n, transposed: false };
+    for (precision, expected) in [(Precision::Full, 256.0 + 1.0 / 32.0), (Precision::Tf32, 256.0)] {
+        run(
+            device,
+            vec![Command::Gemm(Gemm {
+                real: Real::F32,
+                precision,
+                batch: 1,
+                m: n,
+                n,
+                k: n,
+                a: matrix(&a),
+                b: matrix(&b),
+                c: matrix(&c),
+                alpha: 1.0,
+                beta: 0.0,
+            })],
+        );
+        let found = values_of::<f32>(device, &c);
+        assert!(found.iter().all(|x| (x - expected).abs() < 1e-3), "{precision:?}: {} for {expected}", found[0]);
     }
 }
 
@@ -249,40 +309,101 @@ pub fn repetition(device: &Device) {
         traces.push(trace);
     }
     device.synchronize().unwrap();
+    assert!(sequence.is_graph() || device.name() == "emulated");
     assert_eq!(traces[0], traces[1]);
     assert_eq!(traces[0][0], [1.0_f32.to_bits(); 256]);
     let seconds = unsafe { device.profile(&mut sequence).unwrap() };
     assert!(seconds.len() == 4 && seconds.iter().all(|s| (0.0..1.0).contains(s)));
 }
 
-pub fn compile_error(device: &Device) {
+/// What is timed runs once, whether it ran before or not.
+pub fn profiles(device: &Device) {
+    let (one, total) = (memory_of(device, &[1.0_f32; 1000]), device.allocate(4000).unwrap());
+    let [one_, total_] = [&one, &total].map(|memory| Argument::Pointer(memory.address()));
+    let arguments = vec![one_, total_, total_, Argument::U32(1000), Argument::F32(1.0)];
+    let commands = vec![launch("add", [8, 1, 1], [128, 1, 1], arguments); 5];
+    let mut sequence = device.prepare(commands).unwrap();
+    for round in 1..=6_u8 {
+        if round == 3 {
+            unsafe { device.run(&mut sequence).unwrap() };
+        } else {
+            let seconds = unsafe { device.profile(&mut sequence).unwrap() };
+            assert!(seconds.len() == 5 && seconds.iter().all(|&s| (0.0..1.0).contains(&s)), "{seconds:?}");
+        }
+        assert_eq!(values_of::<f32>(device, &total), [5.0 * f32::from(round); 1000]);
+    }
+}
+
+/// Several threads on one device: each sees its own work done in order.
+pub fn threads(device: &Device) {
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            scope.spawn(move || {
+                let (one, total) = (memory_of(device, &[1.0_f32; 1000]), device.allocate(4000).unwrap());
+                let [one_, total_] = [&one, &total].map(|memory| Argument::Pointer(memory.address()));
+                let arguments = vec![one_, total_, total_, Argument::U32(1000), Argument::F32(1.0)];
+                let commands = vec![launch("add", [8, 1, 1], [128, 1, 1], arguments); 4];
+                let mut sequence = device.prepare(commands).unwrap();
+                for round in 0..20_u8 {
+                    let start = f32::from(thread) + f32::from(round);
+                    unsafe {
+                        device.write(total.address(), &f32::bytes(&[start; 1000])).unwrap();
+                        device.run(&mut sequence).unwrap();
+                    }
+                    assert_eq!(values_of::<f32>(device, &total), [start + 4.0; 1000]);
+                }
+            });
+        }
+    });
+}
+
+pub fn errors(device: &Device) {
     let wrong = Kernel { source: "extern \"C\" __global__ void f() { nonsense; }".into(), name: "f".into() };
     let command = |kernel| Launch { kernel, grid: [1; 3], block: [1; 3], shared_bytes: 0, arguments: Vec::new() };
     let error = device.prepare(vec![Command::Launch(command(wrong))]).unwrap_err();
     assert!(matches!(&error, Error::Compile(text) if text.contains("nonsense")), "{error}");
     let error = device.prepare(vec![Command::Launch(command(kernel("missing")))]).unwrap_err();
     assert!(matches!(&error, Error::Compile(text) if text.contains("missing")), "{error}");
-}
 
-#[cfg(feature = "emulated")]
-pub fn errors(device: &Device) {
-    compile_error(device);
-    let refused = |command: Command| assert!(matches!(device.prepare(vec![command]), Err(Error::Driver(_))));
+    let refused = |command: Command| {
+        let error = device.prepare(vec![command]).unwrap_err();
+        assert!(matches!(error, Error::Driver(_)), "{error}");
+    };
     let pointer = Argument::Pointer(0);
     refused(launch("where", [1, 1, 1], [1025, 1, 1], vec![pointer]));
     refused(launch("where", [1, 65_536, 1], [1, 1, 1], vec![pointer]));
     refused(launch("where", [0, 1, 1], [1, 1, 1], vec![pointer]));
     refused(launch("where", [1, 1, 1], [1, 1, 1], vec![Argument::U32(1)]));
     refused(launch("where", [1, 1, 1], [1, 1, 1], Vec::new()));
-    // Half of a warp at a shuffle, and a barrier that not all reach.
+    refused(launch("where", [1, 1, 1], [1, 1, 1], vec![pointer, pointer]));
+    let mut greedy = Launch { arguments: vec![pointer], ..command(kernel("where")) };
+    greedy.shared_bytes = 1 << 20;
+    refused(Command::Launch(greedy));
+
+    let matrix = Matrix { address: 0, batch_stride: 0, leading: 8, transposed: false };
+    let (real, precision, alpha, beta) = (Real::F32, Precision::Full, 1.0, 0.0);
+    let gemm = Gemm { real, precision, batch: 1, m: 8, n: 8, k: 8, a: matrix, b: matrix, c: matrix, alpha, beta };
+    refused(Command::Gemm(Gemm { k: 9, ..gemm }));
+    refused(Command::Gemm(Gemm { batch: 2, ..gemm }));
+    refused(Command::Gemm(Gemm { c: Matrix { leading: 7, ..matrix }, ..gemm }));
+}
+
+/// What no card notices.
+#[cfg(feature = "emulated")]
+pub fn slips(device: &Device) {
+    // Half of a warp at a shuffle, a barrier that not all reach, and more shared memory than was asked for.
     let source = r#"
-extern "C" __global__ void half() { if (threadIdx.x < 16) __shfl_xor_sync(0xffffffffu, 1.0f, 1); }
-extern "C" __global__ void some() { if (threadIdx.x < 32) __syncthreads(); }
+extern "C" __global__ void half_warp() { if (threadIdx.x < 16) __shfl_xor_sync(0xffffffffu, 1.0f, 1); }
+extern "C" __global__ void some_warps() { if (threadIdx.x < 32) __syncthreads(); }
+extern "C" __global__ void beyond() {
+    extern __shared__ unsigned char shared_memory[];
+    shared_memory[threadIdx.x] = 0;
+}
 "#;
-    for name in ["half", "some"] {
+    for name in ["half_warp", "some_warps", "beyond"] {
         let kernel = Kernel { source: source.into(), name: name.into() };
-        let launch = Launch { kernel, grid: [1; 3], block: [64, 1, 1], shared_bytes: 0, arguments: Vec::new() };
+        let launch = Launch { kernel, grid: [2, 1, 1], block: [64, 1, 1], shared_bytes: 48, arguments: Vec::new() };
         let mut sequence = device.prepare(vec![Command::Launch(launch)]).unwrap();
-        assert!(matches!(unsafe { device.run(&mut sequence) }, Err(Error::Driver(_))));
+        assert!(matches!(unsafe { device.run(&mut sequence) }, Err(Error::Driver(_))), "{name}");
     }
 }

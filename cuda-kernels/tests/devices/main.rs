@@ -24,13 +24,33 @@ mod emulated {
     }
 
     #[test]
+    fn tf32_rounds_operands() {
+        duties::precisions(&Device::emulated().unwrap());
+    }
+
+    #[test]
     fn sequences_repeat() {
         duties::repetition(&Device::emulated().unwrap());
     }
 
     #[test]
-    fn wrong_kernels_and_launches_are_errors() {
+    fn what_is_timed_runs_once() {
+        duties::profiles(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn threads_share_a_device() {
+        duties::threads(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn wrong_kernels_launches_and_products_are_errors() {
         duties::errors(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn slips_that_no_card_notices_are_errors() {
+        duties::slips(&Device::emulated().unwrap());
     }
 }
 
@@ -59,14 +79,32 @@ mod card {
 
     #[test]
     #[ignore = "needs a CUDA device"]
+    fn tf32_rounds_operands() {
+        duties::precisions(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
     fn sequences_repeat() {
         duties::repetition(&Device::card(0).unwrap());
     }
 
     #[test]
     #[ignore = "needs a CUDA device"]
-    fn wrong_kernels_are_errors() {
-        duties::compile_error(&Device::card(0).unwrap());
+    fn what_is_timed_runs_once() {
+        duties::profiles(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn threads_share_a_device() {
+        duties::threads(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn wrong_kernels_launches_and_products_are_errors() {
+        duties::errors(&Device::card(0).unwrap());
     }
 
     #[test]

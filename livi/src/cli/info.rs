@@ -3,6 +3,7 @@
 use super::output::{emit, emit_json};
 use crate::Result;
 use clap::Args;
+use cuda_kernels::{Device, Toolkit};
 use serde::Serialize;
 
 /// Say what this program is and what of the machine it uses.
@@ -23,11 +24,14 @@ struct Info {
     built_with_cuda: bool,
     gpu_usable: bool,
     gpu: String,
+    cuda_found: Vec<String>,
+    cuda_missing: Vec<String>,
 }
 
 pub(super) fn run(args: &InfoArgs) -> Result<()> {
     let built_with_cuda = cfg!(feature = "cuda");
-    let card = cuda_kernels::Device::card(0).and_then(|card| {
+    let toolkit = Toolkit::find();
+    let card = Device::card(0).and_then(|card| {
         let (free, all) = card.memory()?;
         let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
         Ok(format!("{}, {:.1} of {:.1} GiB free; use it with --device cuda", card.name(), gib(free), gib(all)))
@@ -40,13 +44,20 @@ pub(super) fn run(args: &InfoArgs) -> Result<()> {
         built_with_cuda,
         gpu_usable: card.is_ok(),
         gpu: card.unwrap_or_else(|error| format!("no GPU: {error}")),
+        cuda_found: toolkit.found(),
+        cuda_missing: toolkit.missing(),
     };
     if args.json {
         return emit_json(&info);
     }
     let features = if info.cpu_features.is_empty() { "none known".into() } else { info.cpu_features.join(", ") };
+    // The first reason why there is no GPU is told already.
+    let missing = info.cuda_missing.iter().filter(|missing| !info.gpu.ends_with(*missing));
+    let missing = missing.map(|missing| format!("missing: {missing}"));
+    let details: String =
+        info.cuda_found.iter().cloned().chain(missing).map(|line| format!("              {line}\n")).collect();
     emit(&format!(
-        "livi {}\ntarget        {}\nthreads       {}\nCPU features  {features}\nCUDA          {}\n",
+        "livi {}\ntarget        {}\nthreads       {}\nCPU features  {features}\nCUDA          {}\n{details}",
         info.version, info.target, info.threads, info.gpu
     ))
 }

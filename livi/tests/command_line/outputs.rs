@@ -135,6 +135,9 @@ fn info_says_that_no_gpu_is_used() {
     assert!(text.contains("no GPU: "), "{text}");
     let found = json(&livi(Path::new("."), &["info", "--json"]).succeeded());
     assert_eq!((&found["version"], &found["gpu_usable"]), (&env!("CARGO_PKG_VERSION").into(), &false.into()));
+    // All that is missing is told, each with what to do about it.
+    let missing = found["cuda_missing"].as_array().unwrap();
+    assert!(!missing.is_empty() && missing.iter().all(|line| text.contains(line.as_str().unwrap())), "{text}");
     assert!(found["threads"].as_u64().unwrap() >= 1);
 }
 

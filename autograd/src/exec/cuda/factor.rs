@@ -36,10 +36,9 @@ pub(super) fn cholesky(site: &Site<'_>, a: &View, factor: &View, lowering: &mut 
     let a = site.window(a)?;
     let factors = square(site, &a, "the matrix")?;
     let target = contiguous(site, factor, &[factors.batch, factors.n, factors.n], &a)?;
-    let scratch = lowering.scratch(factors.cholesky_scratch());
     let status = Status { status: lowering.status, report: lowering.report() };
     lowering.may_fail(Fallible::Pivot { n: factors.n });
-    lowering.commands.extend(factors.cholesky(strided(&a), target, scratch, status));
+    lowering.commands.extend(factors.cholesky(strided(&a), target, status));
     Ok(())
 }
 
@@ -55,8 +54,9 @@ pub(super) fn solve(site: &Site<'_>, factor: &View, b: &View, out: &View, loweri
     if site.window(out)?.overlaps(&b) && !site.window(out)?.same(&b) {
         return Err(site.error("the result lies on top of the right-hand side".into()));
     }
-    let scratch = lowering.scratch(factors.solve_scratch(columns));
-    lowering.commands.extend(factors.solve(strided(&factor), strided(&b), target, columns, scratch));
+    let scratch = &mut |bytes| lowering.scratch(bytes);
+    let commands = factors.solve(strided(&factor), strided(&b), target, columns, scratch);
+    lowering.commands.extend(commands);
     Ok(())
 }
 
@@ -65,8 +65,8 @@ pub(super) fn inverse(site: &Site<'_>, factor: &View, out: &View, lowering: &mut
     let factor = site.window(factor)?;
     let factors = square(site, &factor, "the factor")?;
     let target = contiguous(site, out, &[factors.batch, factors.n, factors.n], &factor)?;
-    let scratch = lowering.scratch(factors.inverse_scratch());
-    lowering.commands.extend(factors.inverse(strided(&factor), target, scratch));
+    let commands = factors.inverse(strided(&factor), target, &mut |bytes| lowering.scratch(bytes));
+    lowering.commands.extend(commands);
     Ok(())
 }
 

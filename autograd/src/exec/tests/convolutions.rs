@@ -50,9 +50,9 @@ fn operand(bench: &mut Bench, random: &mut Random, shape: &[usize], dtype: DType
     (view, values)
 }
 
-fn check(seed: u64, sizes: Sizes, part: ConvPart, dtype: DType) {
+/// Adds a part of a convolution, and what it must leave.
+fn add(bench: &mut Bench, seed: u64, sizes: Sizes, part: ConvPart, dtype: DType) {
     let mut random = Random::new(seed);
-    let mut bench = Bench::new();
     let shapes = sizes.shapes();
     let written = match part {
         ConvPart::Input => 0,
@@ -67,7 +67,7 @@ fn check(seed: u64, sizes: Sizes, part: ConvPart, dtype: DType) {
             views.push(dense(out, shape, dtype));
             values.push(vec![0.0; shape.iter().product()]);
         } else {
-            let (view, own) = operand(&mut bench, &mut random, shape, dtype);
+            let (view, own) = operand(bench, &mut random, shape, dtype);
             views.push(view);
             values.push(own);
         }
@@ -94,7 +94,7 @@ fn check(seed: u64, sizes: Sizes, part: ConvPart, dtype: DType) {
         ConvPart::Filter => sizes.images * shapes[2][3] * shapes[2][4],
     };
     let tolerance = if dtype == DType::F32 { 2e-7 } else { 3e-16 } * (terms as f64 + 2.0);
-    assert_close(&bench.values(out), &right, tolerance, &format!("{part:?} of {sizes:?} {dtype}"));
+    bench.expect(out, right, tolerance, format!("{part:?} of {sizes:?} {dtype}"));
 }
 
 const PARTS: [ConvPart; 3] = [ConvPart::Input, ConvPart::Filter, ConvPart::Output];
@@ -102,6 +102,7 @@ const PARTS: [ConvPart; 3] = [ConvPart::Input, ConvPart::Filter, ConvPart::Outpu
 #[test]
 fn random_shapes_agree_with_plain_loops() {
     let mut random = Random::new(5);
+    let mut bench = Bench::new();
     for round in 0..150 {
         let padding = [random.below(3), random.below(3)];
         let image = [1 + random.below(20), 1 + random.below(20)];
@@ -116,8 +117,12 @@ fn random_shapes_agree_with_plain_loops() {
         };
         for part in PARTS {
             for dtype in [DType::F32, DType::F64] {
-                check(round, sizes, part, dtype);
+                add(&mut bench, round, sizes, part, dtype);
             }
+        }
+        if round % 25 == 24 {
+            bench.check();
+            bench = Bench::new();
         }
     }
 }
@@ -140,12 +145,43 @@ fn the_layers_of_networks_agree_with_plain_loops() {
         layer(2, 2, [16, 24], 16, 3, 2, 1),
         layer(1, 3, [20, 16], 8, 1, 2, 0),
     ];
+    let mut bench = Bench::new();
     for (seed, sizes) in layers.into_iter().enumerate() {
         for part in PARTS {
-            check(seed as u64, sizes, part, DType::F32);
+            add(&mut bench, seed as u64, sizes, part, DType::F32);
         }
-        check(seed as u64, sizes, ConvPart::Input, DType::F64);
+        add(&mut bench, seed as u64, sizes, ConvPart::Input, DType::F64);
     }
+    bench.check();
+}
+
+#[test]
+fn sizes_past_the_ends_of_tiles_agree_with_plain_loops() {
+    let sizes = |groups, images, channels, image, filter, stride, padding| Sizes {
+        groups,
+        images,
+        channels,
+        image,
+        filter,
+        stride,
+        padding,
+    };
+    let all = [
+        sizes(2, 3, [17, 33], [9, 7], [3, 3], [1, 1], [1, 1]),
+        sizes(1, 2, [34, 65], [8, 8], [3, 2], [2, 2], [1, 0]),
+        sizes(3, 40, [1, 5], [12, 11], [5, 5], [1, 1], [2, 0]),
+        sizes(2, 9, [48, 16], [6, 4], [1, 1], [2, 1], [0, 0]),
+    ];
+    let mut bench = Bench::new();
+    for (seed, sizes) in all.into_iter().enumerate() {
+        for part in PARTS {
+            // Seeds lead to operands that lie dense, transposed or shared.
+            for seed in [seed as u64 + 20, seed as u64 + 30] {
+                add(&mut bench, seed, sizes, part, DType::F32);
+            }
+        }
+    }
+    bench.check();
 }
 
 #[test]

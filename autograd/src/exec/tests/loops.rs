@@ -4,6 +4,7 @@ use super::support::*;
 use crate::op::{Binary, Unary};
 use crate::plan::step::{Action, BufferId, Instruction, Loop, Operand, Reduction, Store, View};
 use crate::{DType, Error};
+use std::ops::Range;
 
 fn evaluate(code: &[Instruction], loads: &[f64]) -> Vec<f64> {
     let mut registers: Vec<f64> = Vec::new();
@@ -79,7 +80,7 @@ fn unary(f: Unary, x: f64) -> f64 {
 }
 
 /// What the loop should leave in each store's buffer; elements that it does not write stay 0.
-fn expected(body: &Loop, values: &[(BufferId, Vec<f64>)], sizes: &[(BufferId, usize)]) -> Vec<Vec<f64>> {
+pub(super) fn expected(body: &Loop, values: &[(BufferId, Vec<f64>)], sizes: &[(BufferId, usize)]) -> Vec<Vec<f64>> {
     let find = |id: BufferId| &values.iter().find(|(known, _)| *known == id).unwrap().1;
     let mut results: Vec<Vec<f64>> = sizes.iter().map(|(_, size)| vec![0.0; *size]).collect();
     let mut seen: Vec<Vec<bool>> = sizes.iter().map(|(_, size)| vec![false; *size]).collect();
@@ -174,13 +175,13 @@ fn random_code(random: &mut Random, loads: usize) -> Vec<Instruction> {
     code
 }
 
-fn check_random(dtype: DType, seed: u64, reduce: bool, limit: usize) {
+/// Adds a random loop of at most `limit` points, and what it must leave.
+fn add_random(bench: &mut Bench, dtype: DType, seed: u64, reduce: bool, limit: usize) {
     let mut random = Random::new(seed);
-    let mut bench = Bench::new();
     let shape = random_shape(&mut random, limit);
     let mut values = Vec::new();
     let loads: Vec<View> =
-        (0..1 + random.below(3)).map(|_| random_view(&mut bench, &mut random, &shape, dtype, &mut values)).collect();
+        (0..1 + random.below(3)).map(|_| random_view(bench, &mut random, &shape, dtype, &mut values)).collect();
     let code = random_code(&mut random, loads.len());
     let reduced: Vec<bool> = shape.iter().map(|_| reduce && random.below(2) == 0).collect();
     let mut stores = Vec::new();
@@ -213,36 +214,46 @@ fn check_random(dtype: DType, seed: u64, reduce: bool, limit: usize) {
     bench.step(Action::Loop(body));
     let count: usize = shape.iter().product();
     let tolerance = if dtype == DType::F32 { 2e-5 } else { 1e-13 } * (1.0 + (count as f64).sqrt() / 50.0);
-    for ((buffer, _), right) in sizes.iter().zip(&right) {
-        assert_close(&bench.values(*buffer), right, tolerance, &described);
+    for ((buffer, _), right) in sizes.into_iter().zip(right) {
+        bench.expect(buffer, right, tolerance, described.clone());
+    }
+}
+
+/// Loops of one plan.
+const TOGETHER: u64 = 50;
+
+fn check_random(dtype: DType, seeds: Range<u64>, reduce: bool) {
+    for first in seeds.clone().step_by(TOGETHER as usize) {
+        let mut bench = Bench::new();
+        (first..seeds.end.min(first + TOGETHER)).for_each(|seed| add_random(&mut bench, dtype, seed, reduce, 20_000));
+        bench.check();
     }
 }
 
 #[test]
 fn elementwise_loops_agree_with_plain_loops_on_random_views() {
-    for seed in 0..250 {
-        check_random(DType::F64, seed, false, 20_000);
-        check_random(DType::F32, seed + 1000, false, 20_000);
-    }
+    check_random(DType::F64, 0..250, false);
+    check_random(DType::F32, 1000..1250, false);
 }
 
 #[test]
 fn reductions_agree_with_plain_loops_on_random_views() {
-    for seed in 0..350 {
-        check_random(DType::F64, seed + 2000, true, 20_000);
-        check_random(DType::F32, seed + 3000, true, 20_000);
-    }
+    check_random(DType::F64, 2000..2350, true);
+    check_random(DType::F32, 3000..3350, true);
 }
 
 #[test]
 fn large_loops_that_are_spread_over_threads_agree_with_plain_loops() {
+    let mut bench = Bench::new();
     for seed in 0..12 {
-        check_random(DType::F64, seed + 5000, seed % 2 == 0, 600_000);
-        check_random(DType::F32, seed + 6000, seed % 2 == 0, 600_000);
+        add_random(&mut bench, DType::F64, seed + 5000, seed % 2 == 0, 600_000);
+        add_random(&mut bench, DType::F32, seed + 6000, seed % 2 == 0, 600_000);
     }
+    bench.check();
 }
 
-fn reduce(shape: &[usize], axes: &[usize], dtype: DType, value: impl Fn(usize) -> f64) -> Vec<f64> {
+/// A sum of made-up values over some axes.
+pub(super) fn reduce(shape: &[usize], axes: &[usize], dtype: DType, value: impl Fn(usize) -> f64) -> Vec<f64> {
     let mut bench = Bench::new();
     let count: usize = shape.iter().product();
     let x = bench.input((0..count).map(value).collect(), dtype);
@@ -450,6 +461,111 @@ fn transposed_copies_are_exact_for_sides_that_tiles_divide_and_sides_that_they_d
                 stores: vec![Store { value: Operand::Load(0), to, reduction: None }],
             }));
             assert_eq!(bench.values(y), right);
+        }
+    }
+}
+
+#[test]
+fn integers_are_copied_selected_summed_and_wrap() {
+    let mut bench = Bench::new();
+    let values: Vec<f64> = (0..3000).map(|i| f64::from(i * 1_000_003_u32 % 4_000_000_007)).collect();
+    let x = bench.input(values.clone(), DType::U32);
+    let (copy, sum, max) = (bench.output(3000, DType::U32), bench.output(1, DType::U32), bench.output(1, DType::U32));
+    let view = |buffer| dense(buffer, &[3000], DType::U32);
+    let total = |buffer| View { strides: vec![0], ..view(buffer) };
+    let store = |value, to, reduction| Store { value, to, reduction };
+    bench.step(Action::Loop(Loop {
+        shape: vec![3000],
+        dtype: DType::U32,
+        loads: vec![view(x)],
+        code: vec![
+            Instruction::Binary(Binary::Div, Operand::Load(0), Operand::Constant(7.0_f64.to_bits())),
+            Instruction::Binary(Binary::Div, Operand::Load(0), Operand::Constant(0.0_f64.to_bits())),
+            Instruction::Binary(Binary::Add, Operand::Register(0), Operand::Register(1)),
+        ],
+        stores: vec![
+            store(Operand::Register(2), view(copy), None),
+            store(Operand::Load(0), total(sum), Some(Reduction::Sum)),
+            store(Operand::Load(0), total(max), Some(Reduction::Max)),
+        ],
+    }));
+    assert_eq!(bench.values(copy), values.iter().map(|x| (x / 7.0).floor()).collect::<Vec<_>>());
+    let wrapped = values.iter().fold(0_u32, |sum, &x| sum.wrapping_add(x as u32));
+    assert_eq!(bench.values(sum), [f64::from(wrapped)]);
+    assert_eq!(bench.values(max), [values.iter().copied().fold(0.0, f64::max)]);
+}
+
+#[test]
+fn reals_become_integers_towards_zero_and_within_their_range() {
+    let mut bench = Bench::new();
+    let values = vec![-1.0, -0.5, 0.0, 0.99, 1.5, 4_294_967_040.0, 4_294_967_296.0, 1e20, f64::INFINITY, f64::NAN];
+    let right = [0.0, 0.0, 0.0, 0.0, 1.0, 4_294_967_040.0, 4_294_967_295.0, 4_294_967_295.0, 4_294_967_295.0, 0.0];
+    for dtype in [DType::F32, DType::F64] {
+        let x = bench.input(values.clone(), dtype);
+        let out = bench.output(10, DType::U32);
+        bench.step(Action::Loop(Loop {
+            shape: vec![10],
+            dtype,
+            loads: vec![dense(x, &[10], dtype)],
+            code: Vec::new(),
+            stores: vec![Store { value: Operand::Load(0), to: dense(out, &[10], DType::U32), reduction: None }],
+        }));
+        assert_eq!(bench.values(out), right);
+    }
+}
+
+#[test]
+fn functions_are_right_where_they_bend_and_where_they_end() {
+    let functions = [
+        Unary::Exp,
+        Unary::Expm1,
+        Unary::Ln,
+        Unary::Log1p,
+        Unary::Sqrt,
+        Unary::Reciprocal,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Softplus,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Sign,
+        Unary::Relu,
+        Unary::Step,
+        Unary::Elu,
+    ];
+    let values = vec![-1e3, -90.0, -3.0, -1.0, -0.5, -1e-5, -0.0, 0.0, 1e-5, 0.5, 1.0, 3.0, 90.0, 1e3, f64::NAN];
+    for (dtype, tolerance) in [(DType::F32, 5e-7), (DType::F64, 1e-15)] {
+        let mut bench = Bench::new();
+        let x = bench.input(values.clone(), dtype);
+        let count = values.len();
+        let outs: Vec<BufferId> = functions.iter().map(|_| bench.output(count, dtype)).collect();
+        let results = outs.iter().enumerate().map(|(k, &out)| Store {
+            value: Operand::Register(k as u32),
+            to: dense(out, &[count], dtype),
+            reduction: None,
+        });
+        bench.step(Action::Loop(Loop {
+            shape: vec![count],
+            dtype,
+            loads: vec![dense(x, &[count], dtype)],
+            code: functions.iter().map(|&f| Instruction::Unary(f, Operand::Load(0))).collect(),
+            stores: results.collect(),
+        }));
+        for (&f, &out) in functions.iter().zip(&outs) {
+            for (&value, found) in values.iter().zip(bench.values(out)) {
+                let (value, mut right) = if dtype == DType::F32 {
+                    let value = f64::from(value as f32);
+                    (value, f64::from(unary(f, value) as f32))
+                } else {
+                    (value, unary(f, value))
+                };
+                if value.is_nan() {
+                    right = if matches!(f, Unary::Step | Unary::Sign) { 0.0 } else { f64::NAN };
+                }
+                // Subnormal numbers have fewer digits.
+                let close = (found - right).abs() <= tolerance * right.abs() + 1e-44 || found == right;
+                assert!(close || found.is_nan() && right.is_nan(), "{} of {value}: {found}, {right}", f.name());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod convolutions;
 mod factors;
 mod indices;
+mod large_loops;
 mod loops;
 mod machine;
 mod noise;

@@ -161,3 +161,16 @@ fn seed_step_and_stream_each_change_the_numbers() {
     machine.run(first).unwrap();
     assert_eq!(machine.read::<f64>(var).unwrap(), seen[0]);
 }
+
+#[test]
+fn the_bits_are_the_same_on_every_device() {
+    // Sums of the bit patterns times odd numbers, modulo 2^64, as the processor has them.
+    let checksum = |values: &[f64]| -> u64 {
+        values.iter().zip(0_u64..).fold(0, |sum, (x, k)| sum.wrapping_add(x.to_bits().wrapping_mul(2 * k + 1)))
+    };
+    let distributions = [Distribution::Normal, Distribution::Uniform, Distribution::Rademacher];
+    let found = distributions
+        .map(|distribution| [DType::F32, DType::F64].map(|dtype| checksum(&draw(distribution, 5, COUNT + 3, dtype))));
+    let right = [[0x8521_1e98_8000_0000, 0], [0, 0], [0, 0]];
+    assert_eq!(found, right, "{found:#018x?}");
+}

@@ -5,12 +5,25 @@ use crate::plan::step::{Action, Buffer, BufferId, Place, Step, View};
 use crate::{DType, Result, Tape, Var};
 use std::panic::Location;
 
+/// The device that the tests run on in the place of the processor: the variable `LIVI_TEST_DEVICE`.
+fn device() -> Option<String> {
+    std::env::var("LIVI_TEST_DEVICE").ok()
+}
+
 /// A machine on the device that the variable `LIVI_TEST_DEVICE` names, else on the processor with so many threads.
 pub(super) fn machine_with(threads: usize) -> Result<Machine> {
-    match std::env::var("LIVI_TEST_DEVICE") {
-        Ok(device) => Machine::on(device.parse()?),
-        Err(_) => Machine::cpu(threads),
+    match device() {
+        Some(device) => Machine::on(device.parse()?),
+        None => Machine::cpu(threads),
     }
+}
+
+/// What a buffer holds after a run.
+struct Expected {
+    buffer: BufferId,
+    values: Vec<f64>,
+    tolerance: f64,
+    what: String,
 }
 
 /// A hand-made plan whose buffers are all persistent.
@@ -20,11 +33,19 @@ pub(super) struct Bench {
     pub(super) vars: Vec<Var>,
     pub(super) steps: Vec<Step>,
     inputs: Vec<(Var, Vec<f64>)>,
+    expected: Vec<Expected>,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
-        Self { tape: Tape::new(), buffers: Vec::new(), vars: Vec::new(), steps: Vec::new(), inputs: Vec::new() }
+        Self {
+            tape: Tape::new(),
+            buffers: Vec::new(),
+            vars: Vec::new(),
+            steps: Vec::new(),
+            inputs: Vec::new(),
+            expected: Vec::new(),
+        }
     }
 
     /// A buffer without values.
@@ -65,17 +86,43 @@ impl Bench {
         Ok(machine)
     }
 
-    /// The values of a buffer after a run on one thread, proven to be the same bits when spread over two and three and when two are not used.
+    /// The values of a buffer after a run on one thread, proven to be the same bits when spread over two and three and when two are not used; on a
+    /// device, when run again.
     pub(super) fn values(&self, id: BufferId) -> Vec<f64> {
-        let values = self.machine(1).unwrap().read_f64(self.vars[id.0]).unwrap();
-        for (threads, from) in [(2, 0.0), (3, 0.0), (2, f64::INFINITY)] {
-            let other = self.spread(threads, from).unwrap().read_f64(self.vars[id.0]).unwrap();
-            for (i, (a, b)) in values.iter().zip(&other).enumerate() {
-                let what = format!("element {i} differs between 1 and {threads} threads, spread from {from}");
-                assert_eq!(a.to_bits(), b.to_bits(), "{what}");
+        self.values_of(&[id]).remove(0)
+    }
+
+    /// [`Bench::values`] of some buffers.
+    pub(super) fn values_of(&self, ids: &[BufferId]) -> Vec<Vec<f64>> {
+        let read = |machine: Machine| -> Vec<Vec<f64>> {
+            ids.iter().map(|id| machine.read_f64(self.vars[id.0]).unwrap()).collect()
+        };
+        let all = read(self.machine(1).unwrap());
+        let others: &[(usize, f64)] =
+            if device().is_some() { &[(1, 0.0)] } else { &[(2, 0.0), (3, 0.0), (2, f64::INFINITY)] };
+        for &(threads, from) in others {
+            for ((id, values), other) in ids.iter().zip(&all).zip(read(self.spread(threads, from).unwrap())) {
+                for (i, (a, b)) in values.iter().zip(&other).enumerate() {
+                    let what = format!("element {i} of buffer {}, {threads} threads, spread from {from}", id.0);
+                    assert_eq!(a.to_bits(), b.to_bits(), "{what}, differs from a run on one thread");
+                }
             }
         }
-        values
+        all
+    }
+
+    /// Says what a buffer holds after a run, to a tolerance as for [`assert_close`].
+    pub(super) fn expect(&mut self, buffer: BufferId, values: Vec<f64>, tolerance: f64, what: String) {
+        self.expected.push(Expected { buffer, values, tolerance, what });
+    }
+
+    /// Checks all that is expected. One plan of many steps is one call of a device's compiler.
+    #[track_caller]
+    pub(super) fn check(&self) {
+        let buffers: Vec<BufferId> = self.expected.iter().map(|expected| expected.buffer).collect();
+        for (found, Expected { values, tolerance, what, .. }) in self.values_of(&buffers).iter().zip(&self.expected) {
+            assert_close(found, values, *tolerance, what);
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use super::layout::{Axis, Space};
 use super::pass::{FILL, in_flight, pack_sizes};
 use super::scalar::weight;
 
-/// Terms of one thread from which on a reduction is worth a second kernel.
+/// Terms (rows: packs of them) of one thread from which on a reduction is worth a second kernel, where nothing is computed.
 const LONG: usize = 64;
-/// Terms of one thread that a segment should have.
+/// Terms of one thread that a segment should have, likewise.
 const SHORT: usize = 8;
 /// Most segments.
 const SEGMENTS: usize = 512;
@@ -84,9 +84,12 @@ fn pack(body: &Body, space: &Space, along_kept: bool) -> usize {
 }
 
 /// Segments of `segment` terms, at least two of them, or one of all where that is no gain.
-fn cut(terms: usize, along: usize, blocks: usize, threads: usize) -> (usize, usize) {
-    let segments = (FILL / (blocks * threads).max(1)).min(terms / (along * SHORT)).min(SEGMENTS);
-    if terms < along * LONG || segments < 2 {
+fn cut(body: &Body, terms: usize, along: usize, (blocks, threads): (usize, usize)) -> (usize, usize) {
+    // Costly terms make long reductions of fewer of them.
+    let fewer = 1 + weight(body) / 8;
+    let (long, short) = ((LONG / fewer).max(SHORT), (SHORT / fewer).max(2));
+    let segments = (FILL / (blocks * threads).max(1)).min(terms / (along * short)).min(SEGMENTS);
+    if terms < along * long || segments < 2 {
         return (terms, 1);
     }
     let segment = terms.div_ceil(segments).next_multiple_of(along);
@@ -110,7 +113,7 @@ fn rows(body: &Body, space: &Space) -> Arrangement {
         };
         along = along.min(most);
     }
-    let (segment, segments) = cut(terms, along.min(256), outputs, 256);
+    let (segment, segments) = cut(body, terms, along.min(256), (outputs, 256));
     if segments > 1 {
         along = along.min(256);
     }
@@ -134,7 +137,7 @@ fn columns(body: &Body, space: &Space) -> Arrangement {
     let block = if outputs * along >= FILL / 2 { 256 } else { 128 };
     let across = (width * (block / (width * along)).max(1)).min(outputs);
     let blocks = outputs.div_ceil(across);
-    let (segment, segments) = cut(terms, along, blocks, across * along);
+    let (segment, segments) = cut(body, terms, along, (blocks, across * along));
     if segments == 1 && blocks <= 64 && is_light(body) && pack == 1 {
         along = power_below(1024 / across).min(most.max(along));
     }

@@ -11,20 +11,20 @@ use crate::{DType, Result};
 
 /// Threads that fill a large card.
 pub(super) const FILL: usize = 1 << 18;
-/// Points from which on threads work on packs.
+/// Points from which on threads work on packs, where little is computed.
 const PACKED: usize = 1 << 16;
 /// Bytes that a thread should have on their way from memory.
 const IN_FLIGHT: usize = 32;
 /// Machine instructions of a thread, loops unrolled.
 const INSTRUCTIONS: usize = 2048;
-/// Registers, of 4 bytes, that a thread's loads may take.
-const REGISTERS: usize = 96;
+/// Registers, of 4 bytes, that a thread's packs may take.
+const REGISTERS: usize = 128;
 
 /// Elements of a pack that suit a loop's code.
 pub(super) fn pack_sizes(body: &Body) -> impl Iterator<Item = usize> {
-    let (weight, loads, words) = (weight(body), body.loads.len(), body.dtype.size() / 4);
+    let (weight, views, words) = (weight(body), body.loads.len() + body.stores.len(), body.dtype.size() / 4);
     let sizes: &[usize] = if body.dtype == DType::F64 { &[2] } else { &[4, 2] };
-    sizes.iter().copied().filter(move |size| size * weight <= INSTRUCTIONS && size * loads * words <= REGISTERS)
+    sizes.iter().copied().filter(move |size| size * weight <= INSTRUCTIONS && size * views * words <= REGISTERS)
 }
 
 /// Packs that a thread works on at the same time: enough to keep memory busy, at most `most`, a power of two.
@@ -34,8 +34,10 @@ pub(super) fn in_flight(body: &Body, packs: usize, most: usize) -> usize {
     if bytes == 0 {
         return 1;
     }
-    let words = body.dtype.size() / 4 * packs * body.loads.len();
-    let most = most.min(REGISTERS / words.max(1)).min(INSTRUCTIONS / (packs * weight(body)).max(1)).max(1);
+    let words = body.dtype.size() / 4 * packs;
+    let free = REGISTERS.saturating_sub(words * body.stores.len());
+    let most =
+        most.min(free / (words * body.loads.len()).max(1)).min(INSTRUCTIONS / (packs * weight(body)).max(1)).max(1);
     IN_FLIGHT.div_ceil(bytes).next_power_of_two().min(1 << most.ilog2())
 }
 
@@ -44,7 +46,7 @@ pub(super) fn lower(site: &Site<'_>, body: &Body, space: &Space, lowering: &mut 
     let points = space.outputs();
     let fits = |size: usize| {
         let whole = space.kept.last().is_some_and(|last| last.length.is_multiple_of(size)) || space.kept.len() == 1;
-        points >= PACKED
+        points >= PACKED * (1 + weight(body) / 64)
             && whole
             && body.stores_that(false).all(|k| space.packs(&body.stores[k].window, body.view_of_store(k), true, size))
     };

@@ -139,23 +139,23 @@ impl<'a> Writer<'a> {
         let (first, second) = if rows { (low, high) } else { (high, low) };
         self.text.line(&format!("const u32 along = {first};"));
         self.text.line(&format!("const u32 across = {second};"));
-        let index = self.text.index();
-        let block = format!("({index})blockIdx.x");
-        let group = if segments == 1 {
-            block
-        } else {
-            // Segments vary slowest: blocks that run at the same time meet neighbouring memory either way.
-            let groups = self.text.number(self.groups);
-            self.text.let_index("segment", &format!("{block} / {groups}"));
-            format!("{block} % {groups}")
+        self.text.let_index("block", "blockIdx.x");
+        let groups = self.text.number(self.groups);
+        let group = match segments {
+            1 => "block".to_owned(),
+            _ => {
+                self.text.let_index("segment", &format!("block / {groups}"));
+                format!("(block % {groups})")
+            }
         };
-        self.text.let_index("place", &format!("({group}) * {across}u + across"));
+        let output = format!("{} + across", self.text.times(&group, across));
         if self.ragged() {
             let (count, last) = (self.text.number(self.outputs), self.text.number(self.outputs - 1));
+            self.text.let_index("place", &output);
             self.text.line(&format!("const bool live = place < {count};"));
             self.text.let_index("output", &format!("live ? place : {last}"));
         } else {
-            self.text.let_index("output", "place");
+            self.text.let_index("output", &output);
         }
         let (segment, terms) = (self.text.number(segment), self.text.number(self.terms));
         if segments == 1 {
@@ -173,11 +173,10 @@ impl<'a> Writer<'a> {
         let (real, index, width) = (self.text.real(), self.text.index(), self.width());
         for store in self.results.clone() {
             let neutral = self.text.neutral(self.reduction(store));
-            self.text.line(&format!("Pack<{real}, {width}> s{store}, e{store};"));
-            self.text.unrolled("v", width);
-            self.text.line(&format!("s{store}.at[v] = {neutral};"));
-            self.text.line(&format!("e{store}.at[v] = ({real})0;"));
-            self.text.close();
+            self.fill('s', store, &neutral);
+            if self.carries(store) {
+                self.fill('e', store, &format!("({real})0"));
+            }
         }
         let step = along * flight;
         self.text.open(&format!("for ({index} first = begin + along; first < end; first += {step}u)"));
@@ -189,6 +188,7 @@ impl<'a> Writer<'a> {
 
         // Beyond the end the last term is loaded again: loads without conditions are all under way at once.
         self.text.unrolled("u", flight);
+        let exact = exact || flight == 1;
         self.text.let_index("i", &if exact { at.clone() } else { format!("{at} < end ? {at} : end - 1") });
         let digits = self.text.digits("r", "i", &self.reduced);
         let offsets = self.text.offsets("o", &loads, (&digits, &self.reduced), |view| Some(bases[view].clone()));
@@ -199,10 +199,7 @@ impl<'a> Writer<'a> {
 
         for store in self.results.clone() {
             let neutral = self.text.neutral(self.reduction(store));
-            self.text.line(&format!("Pack<{real}, {width}> p{store};"));
-            self.text.unrolled("v", width);
-            self.text.line(&format!("p{store}.at[v] = {neutral};"));
-            self.text.close();
+            self.fill('p', store, &neutral);
         }
         self.text.unrolled("u", flight);
         self.text.let_index("i", &at);
@@ -230,6 +227,15 @@ impl<'a> Writer<'a> {
             self.add(store);
             self.text.close();
         }
+        self.text.close();
+    }
+
+    /// Declares a pack of equal values for a store.
+    fn fill(&mut self, name: char, store: usize, value: &str) {
+        let (real, width) = (self.text.real(), self.width());
+        self.text.line(&format!("Pack<{real}, {width}> {name}{store};"));
+        self.text.unrolled("v", width);
+        self.text.line(&format!("{name}{store}.at[v] = {value};"));
         self.text.close();
     }
 
@@ -356,8 +362,9 @@ impl<'a> Writer<'a> {
         for store in self.results.clone() {
             if segments > 1 {
                 self.text.used.insert("store");
-                let (outputs, width) = (self.text.number(self.outputs), self.width());
-                self.text.line(&format!("store(b{store} + (segment * {outputs} + output) * {width}u, w{store});"));
+                let place = format!("({} + output)", self.text.times("segment", self.outputs));
+                let place = self.text.times(&place, self.width());
+                self.text.line(&format!("store(b{store} + {place}, w{store});"));
             } else {
                 let packs = if self.arrangement.rows { &whole } else { &self.packs };
                 self.text.store(store, &bases[self.body.view_of_store(store)], packs, None);

@@ -115,8 +115,8 @@ impl Text<'_> {
     fn binary(&mut self, f: Binary, a: &str, b: &str) -> String {
         let real = name_of(self.body.dtype);
         match f {
-            Binary::Add => format!("{a} + {b}"),
-            Binary::Sub => format!("{a} - {b}"),
+            Binary::Add => self.call("add", &[a, b]),
+            Binary::Sub => self.call("sub", &[a, b]),
             Binary::Mul => self.call("mul", &[a, b]),
             Binary::Div => self.call("div", &[a, b]),
             Binary::Max => self.call("max", &[a, b]),
@@ -130,7 +130,7 @@ impl Text<'_> {
     /// Two values combined.
     pub(super) fn combined(&mut self, reduction: Reduction, a: &str, b: &str) -> String {
         match reduction {
-            Reduction::Sum => format!("{a} + {b}"),
+            Reduction::Sum => self.call("add", &[a, b]),
             Reduction::Max => self.call("max", &[a, b]),
         }
     }

@@ -67,6 +67,11 @@ impl<'a> Text<'a> {
         name_of(self.body.dtype)
     }
 
+    /// A multiple of an index.
+    pub(super) fn times(&self, index: &str, factor: usize) -> String {
+        if factor == 1 { index.to_owned() } else { format!("{index} * {}", self.number(factor)) }
+    }
+
     /// A number of the indices' type.
     pub(super) fn number(&self, value: usize) -> String {
         if self.wide { format!("{value}ull") } else { format!("{value}u") }
@@ -93,6 +98,10 @@ impl<'a> Text<'a> {
 
     /// Opens a loop that the compiler unrolls.
     pub(super) fn unrolled(&mut self, counter: &str, count: usize) {
+        if count == 1 {
+            self.open("");
+            return self.line(&format!("const u32 {counter} = 0u;"));
+        }
         self.line("#pragma unroll");
         self.open(&format!("for (u32 {counter} = 0u; {counter} < {count}u; ++{counter})"));
     }
@@ -135,10 +144,7 @@ impl<'a> Text<'a> {
         let mut names = Vec::with_capacity(views.len());
         for &view in views {
             let steps = digits.iter().zip(axes).filter(|(digit, axis)| *digit != "0" && axis.strides[view] != 0);
-            let steps = steps.map(|(digit, axis)| match axis.strides[view] {
-                1 => digit.clone(),
-                stride => format!("{digit} * {}", self.number(stride)),
-            });
+            let steps = steps.map(|(digit, axis)| self.times(digit, axis.strides[view]));
             let terms: Vec<String> = base(view).filter(|base| base != "0").into_iter().chain(steps).collect();
             let sum = if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") };
             let known = named.iter().find(|(known, _)| *known == sum).map(|(_, name)| name.clone());
@@ -224,8 +230,12 @@ impl<'a> Text<'a> {
     /// The kernel, for blocks of so many threads. Stores for which `partial` holds go to memory of the loop's own type.
     pub(super) fn kernel(mut self, threads: usize, partial: impl Fn(usize) -> bool) -> Kernel {
         self.used.extend(["pack", "convert"]);
-        if self.used.contains("fold_max") {
-            self.used.insert("max");
+        for (user, functions) in
+            [("fold_max", &["max"][..]), ("fold_sum", &["add"]), ("add_to", &["add", "sub"]), ("total", &["add"])]
+        {
+            if self.used.contains(user) {
+                self.used.extend(functions);
+            }
         }
         let restrict = if self.body.shares { "" } else { " __restrict__" };
         let loads = self.body.loads.iter().enumerate();
