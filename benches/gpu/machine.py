@@ -1,5 +1,6 @@
 """The machine with the card: what is installed, where CUDA's libraries lie, and child processes with a time limit and a log."""
 
+import itertools
 import os
 import pathlib
 import re
@@ -9,13 +10,24 @@ import subprocess
 import threading
 import time
 
-# Libraries that the programs open by name.
+# Libraries that the programs open by name, and folders that may hold them when no Python package does.
 LIBRARIES = ("libnvrtc", "libcublas", "libcublasLt", "libcudart")
-# Folders that may hold CUDA's libraries, when no Python package does.
 FOLDERS = ("/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib", "/usr/lib/x86_64-linux-gnu")
 TOOLS = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
 # Bytes after which the log is cut.
 LOG = 12 << 20
+# Seconds in which a child process that was asked to end must have done so.
+GRACE = 20
+
+
+class Clock:
+    """Time that is left."""
+
+    def __init__(self, limit):
+        self.end = time.monotonic() + limit
+
+    def left(self):
+        return self.end - time.monotonic()
 
 
 class Outcome:
@@ -24,98 +36,88 @@ class Outcome:
     def __init__(self, lines, code, seconds):
         self.lines, self.code, self.seconds = lines, code, seconds
 
-    @property
-    def stopped(self):
-        return self.code is None
-
-    def reason(self, lines=3):
+    def reason(self):
         """One line for the report."""
-        last = " / ".join(line.strip() for line in self.lines[-lines:] if line.strip()) or "no output"
-        if self.stopped:
-            return f"stopped at its time limit after {self.seconds:.0f} s; last: {last}"
-        return f"ended with code {self.code}: {last}"
+        last = " / ".join(line.strip() for line in self.lines[-3:] if line.strip()) or "no output"
+        return f"{self.ending()}; last: {last}"
 
-
-class Clock:
-    """Time that is left."""
-
-    def __init__(self, limit):
-        self.begin, self.limit = time.monotonic(), limit
-
-    def left(self):
-        return self.limit - (time.monotonic() - self.begin)
-
-    def part(self, limit):
-        """A clock for a part, which ends no later than the whole."""
-        return Clock(min(limit, self.left()))
+    def ending(self):
+        if self.code is None:
+            return f"stopped at its time limit after {self.seconds:.0f} s"
+        if self.code < 0:
+            return f"died of {signal.Signals(-self.code).name}"
+        return f"ended with code {self.code}"
 
 
 class Runner:
-    """Runs child processes one after the other; everything they print goes to the log."""
+    """Runs child processes; all that they print goes to the log, each line with the number of its command."""
 
     def __init__(self, log):
-        self.log, self.written = log, 0
+        self.log, self.numbers, self.lock = open(log, "a", buffering=1), itertools.count(1), threading.Lock()
 
-    def _note(self, text):
-        if self.written < LOG:
-            with open(self.log, "a") as file:
-                file.write(text)
-            self.written += len(text)
-            if self.written >= LOG:
-                with open(self.log, "a") as file:
-                    file.write("\n(the log ends here)\n")
+    def note(self, text):
+        with self.lock:
+            if self.log.tell() < LOG:
+                self.log.write(text + "\n")
 
     def run(self, command, environment, limit, interrupt=None):
-        """Runs a command, for at most `limit` seconds; the whole process group is stopped then. After `interrupt` seconds it is asked to end, as by Ctrl-C."""
+        """Runs a command for at most `limit` seconds, then kills it with all that it started. After `interrupt` seconds it is asked to end, as by
+        Ctrl-C, and has a grace of its own."""
         command = [str(word) for word in command]
-        shown = " ".join(f'"{word}"' if " " in word else word for word in command)
-        print(f"[{time.strftime('%H:%M:%S')}] {shown}", flush=True)
-        self._note(f"\n=== {time.strftime('%H:%M:%S')} {shown}\n")
-        begin, lines = time.monotonic(), []
+        number, begin, lines = next(self.numbers), time.monotonic(), []
+        announced = f"[{number}] {time.strftime('%H:%M:%S')} {' '.join(repr(word) if ' ' in word else word for word in command)}"
+        print(announced, flush=True)
+        self.note(announced)
         try:
             child = subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
             )
         except OSError as error:
-            self._note(f"{error}\n")
             return Outcome([str(error)], 127, 0.0)
 
         def read():
             for line in child.stdout:
                 lines.append(line.rstrip("\n"))
-                self._note(line)
+                self.note(f"{number}: {lines[-1]}")
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
+        code = None
         try:
             if interrupt is not None:
-                try:
-                    child.wait(interrupt)
-                except subprocess.TimeoutExpired:
+                code = self.wait(child, interrupt)
+                if code is None:
                     child.send_signal(signal.SIGINT)
-            code = child.wait(max(1.0, limit - (time.monotonic() - begin)))
-        except subprocess.TimeoutExpired:
-            code = None
-        # What it left running ends with it.
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.wait()
+                    limit = interrupt + GRACE
+            if code is None:
+                code = self.wait(child, limit - (time.monotonic() - begin))
+        finally:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.wait()
         reader.join(5)
-        seconds = time.monotonic() - begin
-        self._note(f"=== {'stopped at its limit' if code is None else f'code {code}'} after {seconds:.1f} s\n")
-        return Outcome(lines, code, seconds)
+        outcome = Outcome(lines, code, time.monotonic() - begin)
+        self.note(f"[{number}] {outcome.ending()} after {outcome.seconds:.1f} s")
+        return outcome
+
+    @staticmethod
+    def wait(child, seconds):
+        try:
+            return child.wait(max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            return None
 
 
-def _first(command):
+def answer(command):
     """First line that a program prints, or None where there is no such program."""
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        found = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    lines = (answer.stdout or answer.stderr).strip().splitlines()
-    return lines[0].strip() if answer.returncode == 0 and lines else None
+    lines = (found.stdout or found.stderr).strip().splitlines()
+    return lines[0].strip() if found.returncode == 0 and lines else None
 
 
 def tool(name):
@@ -125,53 +127,35 @@ def tool(name):
 
 def library_folders(python):
     """Folders with NVRTC and cuBLAS: those of Python's packages first, then the toolkit's."""
-    code = "import glob, sysconfig; print(*glob.glob(sysconfig.get_paths()['purelib'] + '/nvidia/**/lib', recursive=True), sep='\\n')"
-    try:
-        answer = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60).stdout.split()
-    except (OSError, subprocess.TimeoutExpired):
-        answer = []
-    holds = lambda folder: any(pathlib.Path(folder).glob(f"{name}.so*") for name in LIBRARIES)
-    return [folder for folder in [*answer, *FOLDERS] if pathlib.Path(folder).is_dir() and holds(folder)]
+    code = "import glob, sysconfig; print(*glob.glob(sysconfig.get_paths()['purelib'] + '/nvidia/**/lib', recursive=True), sep=':')"
+    packaged = [folder for folder in (answer([python, "-c", code]) or "").split(":") if folder]
+    holds = lambda folder: any(any(pathlib.Path(folder).glob(f"{name}.so*")) for name in LIBRARIES)
+    return [folder for folder in [*packaged, *FOLDERS] if holds(folder)]
 
 
 def environment(python, device, scratch):
-    """Variables of the project's programs on the device under test. Compiled kernels are kept in `scratch`."""
-    folders = library_folders(python)
-    known = os.environ.get("LD_LIBRARY_PATH", "")
-    return {
-        **os.environ,
-        "LD_LIBRARY_PATH": ":".join([*folders, *([known] if known else [])]),
-        "LIVI_TEST_DEVICE": device,
-        "XDG_CACHE_HOME": str(scratch / "cache"),
-        "TMPDIR": str(scratch),
-        "RUST_BACKTRACE": "0",
-    }
+    """Variables of the project's programs on the device under test."""
+    folders = [*library_folders(python), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    own = {"LD_LIBRARY_PATH": ":".join(folders), "LIVI_TEST_DEVICE": device, "TMPDIR": str(scratch), "RUST_BACKTRACE": "0"}
+    return {**os.environ, **own}
 
 
 def glibc():
-    """Version of the C library, as a tuple."""
-    try:
-        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (ValueError, OSError):
-        text = ""
-    found = re.search(r"([\d.]+)", text)
-    return tuple(map(int, found.group(1).split("."))) if found else (0,)
+    """Version of the C library, as a tuple; (0,) where it is another library."""
+    found = re.search(r"[\d.]+", os.confstr("CS_GNU_LIBC_VERSION") or "") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    return tuple(map(int, found.group().split("."))) if found else (0,)
 
 
 def description(python):
     """Pairs of what the report says of the machine."""
     fields = "name,driver_version,memory.total,compute_cap,clocks.max.sm,clocks.max.mem,power.limit"
-    card = _first(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"])
-    versions = "import torch; print('torch', torch.__version__, 'cuDNN', torch.backends.cudnn.version(), 'CUDA', torch.version.cuda)"
-    jax = _first([python, "-c", "from importlib.metadata import version; print('JAX', version('jax'))"])
-    model = _first(["sh", "-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2"])
+    torch = "import torch; print('torch', torch.__version__, 'CUDA', torch.version.cuda, 'cuDNN', torch.backends.cudnn.version())"
+    model = answer(["sh", "-c", "grep -m1 'model name' /proc/cpuinfo | cut -d: -f2"])
     return [
-        ("card", card or "none: nvidia-smi gives no answer"),
-        ("its fields", fields),
+        (f"card ({fields})", answer(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]) or "none: nvidia-smi gives no answer"),
         ("processor", f"{model or 'unknown'}, {len(os.sched_getaffinity(0))} cores"),
-        ("Python side", ", ".join(filter(None, [_first([python, "--version"]), _first([python, "-c", versions]) or "no torch", jax]))),
-        ("compilers", ", ".join(filter(None, [_first(["sh", "-c", f"{tool('nvcc') or 'nvcc'} --version | tail -1"]), _first(["g++", "--version"])])) or "none"),
-        ("compute-sanitizer", tool("compute-sanitizer") or "none"),
-        ("libraries from", ", ".join(library_folders(python)) or "no folder"),
+        ("Python", f"{answer([python, '--version']) or f'no {python}'}; {answer([python, '-c', torch]) or 'no torch: there are no peers to compare with'}"),
+        ("compute-sanitizer", answer([tool("compute-sanitizer") or "compute-sanitizer", "--version"]) or "none"),
+        ("CUDA libraries from", ", ".join(library_folders(python)) or "no folder"),
         ("glibc", ".".join(map(str, glibc()))),
     ]

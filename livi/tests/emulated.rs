@@ -1,4 +1,4 @@
-//! Whole trainings, predictions and verifications with the kernels of a card, run on the processor in its place, against the processor's own.
+//! Whole trainings, predictions and verifications with the kernels of a card, on the emulated one or a real one, against the processor's own.
 
 use autograd::{DType, Device, Machine};
 use livi::config::Config;
@@ -11,6 +11,11 @@ use livi::train::{Terms, Trainer};
 use livi::verify::verify_within;
 use std::fs;
 use std::path::Path;
+
+/// The device under test: the one that the variable `LIVI_TEST_DEVICE` names, else the emulated one.
+fn card() -> Device {
+    std::env::var("LIVI_TEST_DEVICE").map_or(Device::Emulated, |name| name.parse().unwrap())
+}
 
 /// Terms of a number of steps, and the posterior's first component.
 fn trained(config: &Config, dataset: &Dataset, device: Device, steps: u64) -> (Vec<Terms>, Vec<f64>) {
@@ -30,7 +35,7 @@ fn close(found: f64, expected: f64, tolerance: f64, what: &str) {
 /// Trains on both devices and compares all terms, the first step's closely, later ones less so as roundings add up.
 fn compare(config: &Config, dataset: &Dataset, steps: u64, tolerance: f64) {
     let (expected, weights) = trained(config, dataset, processor(), steps);
-    let (found, own) = trained(config, dataset, Device::Emulated, steps);
+    let (found, own) = trained(config, dataset, card(), steps);
     for (found, expected) in found.iter().zip(&expected) {
         let what = |term: &str| format!("{term} of step {}", found.step);
         close(found.likelihood, expected.likelihood, tolerance, &what("likelihood"));
@@ -134,7 +139,7 @@ fn a_residual_network_trains_and_predicts_as_on_the_processor() {
     let mut posterior = Trainer::new(&config, &dataset, 1, None).unwrap().into_posterior().unwrap();
     let test = dataset.test.as_ref().unwrap();
     let expected = posterior.predict(&test.x, test.rows, 5, 3).unwrap().outputs;
-    posterior.device = Device::Emulated;
+    posterior.device = card();
     let found = posterior.predict(&test.x, test.rows, 5, 3).unwrap().outputs;
     assert_eq!(found.len(), expected.len());
     found.iter().zip(&expected).for_each(|(&found, &expected)| close(found, expected, 1e-3, "a logit"));
@@ -160,7 +165,7 @@ fn resumed(config: &Config, dataset: &Dataset, device: Device, other: &Trainer, 
 fn a_run_goes_on_on_another_device() {
     let config = preset("toy", &["dtype=f64"]);
     let dataset = data::load(&config.data).unwrap();
-    for (first, second) in [(Device::Emulated, processor()), (processor(), Device::Emulated)] {
+    for (first, second) in [(card(), processor()), (processor(), card())] {
         let mut whole = Trainer::on(&config, &dataset, processor(), None).unwrap();
         let expected = advance(&mut whole, 5).remove(4);
         let mut first = Trainer::on(&config, &dataset, first, None).unwrap();
@@ -189,10 +194,10 @@ fn a_seed_has_the_same_bits_every_time_and_another_seed_has_others() {
     let folder = tempfile::tempdir().unwrap();
     for mut config in trainings(folder.path()) {
         let dataset = data::load(&config.data).unwrap();
-        let first = trained(&config, &dataset, Device::Emulated, 3);
-        assert_eq!(first, trained(&config, &dataset, Device::Emulated, 3));
+        let first = trained(&config, &dataset, card(), 3);
+        assert_eq!(first, trained(&config, &dataset, card(), 3));
         config.seed += 1;
-        assert_ne!(first, trained(&config, &dataset, Device::Emulated, 3));
+        assert_ne!(first, trained(&config, &dataset, card(), 3));
     }
 }
 
@@ -201,10 +206,10 @@ fn a_training_that_was_stopped_and_resumed_has_the_bits_of_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     for config in trainings(folder.path()) {
         let dataset = data::load(&config.data).unwrap();
-        let (terms, weights) = trained(&config, &dataset, Device::Emulated, 4);
-        let mut first = Trainer::on(&config, &dataset, Device::Emulated, None).unwrap();
+        let (terms, weights) = trained(&config, &dataset, card(), 4);
+        let mut first = Trainer::on(&config, &dataset, card(), None).unwrap();
         assert_eq!(advance(&mut first, 2), terms[..2]);
-        let mut second = resumed(&config, &dataset, Device::Emulated, &first, 2);
+        let mut second = resumed(&config, &dataset, card(), &first, 2);
         assert_eq!(advance(&mut second, 2), terms[2..]);
         assert_eq!(second.into_posterior().unwrap().components, [weights]);
     }
@@ -222,7 +227,7 @@ fn every_claim_of_a_verification_holds() {
         verify_within(&sampler, &parameters, &latents, 0.1, methods, &settings, dtype, 1, device, None, say).unwrap()
     };
     for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-3)] {
-        let (expected, found) = (of(processor(), dtype), of(Device::Emulated, dtype));
+        let (expected, found) = (of(processor(), dtype), of(card(), dtype));
         assert!(found.violations().is_empty(), "{found}");
         for (found, expected) in found.methods.iter().zip(&expected.methods) {
             close(found.value, expected.value, tolerance, found.method);
@@ -238,7 +243,7 @@ fn a_gram_matrix_on_the_card_has_the_log_determinant_of_one_here() {
     let mut here = GramPrograms::record(&sampler, None).unwrap().load(&parameters, 1).unwrap();
     here.compute(&latent, &mut |_, _| ()).unwrap();
     let expected = here.gram().factor(0.1).unwrap().figures();
-    let machine = Machine::on(Device::Emulated).unwrap();
+    let machine = Machine::on(card()).unwrap();
     let mut there = ResidentPrograms::record(&sampler, None).unwrap().load(&parameters, machine).unwrap();
     there.compute(&latent, &mut |_, _| ()).unwrap();
     let found = there.figures(0.1).unwrap();
