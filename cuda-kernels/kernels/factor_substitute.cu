@@ -22,7 +22,7 @@ inline __device__ void load(Coefficients& to, const real* factor, u64 f_row, u64
         if (j <= i && i < n) to[back ? n - 1 - i : j][i - j] = factor[i * f_row + j * f_column];
     }
     __syncthreads();
-    if (threadIdx.x < n) to[threadIdx.x][0] = (real)1 / to[threadIdx.x][0];
+    for (u32 k = threadIdx.x; k < n; k += blockDim.x) to[k][0] = (real)1 / to[k][0];
     __syncthreads();
 }
 
