@@ -148,7 +148,8 @@ def judge(report, results):
     if gaps:
         share, (_, sizes, precision) = max(gaps)
         report.verdict(GAPS, f"{100 * share:.1f} % at most, {sizes}, {precision}", share < GAP)
-    differences = [(own["peak_mb"] - own["announced_mb"], own["announced_mb"], key) for key, own in results.livi.items() if {"peak_mb", "announced_mb"} <= own.keys()]
+    measured = [(key, own) for key, own in results.livi.items() if {"peak_mb", "announced_mb"} <= own.keys()]
+    differences = [(own["peak_mb"] - own["announced_mb"], own["announced_mb"], key) for key, own in measured]
     if differences:
         allowed = lambda announced: max(PAGES, SHARE * announced)
         difference, announced, (job, sizes, precision) = max(differences, key=lambda found: abs(found[0]) / allowed(found[1]))
@@ -168,12 +169,12 @@ def show(report, results, unfinished, state):
     )
     if not state.compile:
         words += " `torch.compile`, which takes minutes for each route, was switched off."
-    rows = [[*key, f"{own['median_ms']:.4g}", f"{own['min_ms']:.4g}", *beside(results, key), rates(own), memory(own)] for key, own in results.livi.items()]
+    times = lambda own: [f"{own['median_ms']:.4g}", f"{own['min_ms']:.4g}"]
+    rows = [[*key, *times(own), *beside(results, key), rates(own), memory(own)] for key, own in results.livi.items()]
     head = ["job", "sizes", "precision", "livi", "least", "PyTorch", "its route", "its memory", "PyTorch / livi", "rate", "memory"]
     alone = [[*key, *described(peer)] for key, peer in results.peers.items() if key not in results.livi]
-    replays = [
-        [*key, own["steps"], f"{own['median_ms']:.4g}", f"{own['steps_ms']:.4g}", f"{100 * gap(own):.1f} %"] for key, own in results.livi.items() if own.get("steps")
-    ]
+    replayed = [(key, own) for key, own in results.livi.items() if own.get("steps")]
+    replays = [[*key, own["steps"], f"{own['median_ms']:.4g}", f"{own['steps_ms']:.4g}", f"{100 * gap(own):.1f} %"] for key, own in replayed]
     report.section("Benchmarks", words, table(head, rows), bullets(f"Not complete: {line}" for line in unfinished))
     if alone:
         report.section("Jobs of PyTorch alone", table(["job", "sizes", "precision", "PyTorch", "its route", "its memory"], alone))

@@ -22,6 +22,8 @@ SANITIZED = [
     ("devices", "--ignored", 40),
     *(("autograd", f"exec::tests::{family} --include-ignored", 40) for family in ("products", "loops", "convolutions", "factors", "indices", "noise")),
 ]
+# The part of the time left that a whole program may take, so that some is left for its tests by themselves.
+WHOLE = 0.7
 # Tests at a time in one program, programs at a time where a test runs by itself, and seconds for such a test.
 THREADS, PROGRAMS, ALONE = 8, 8, 60
 
@@ -63,7 +65,7 @@ class Suite:
         return bool(self.passed) and not self.note and not self.failed and not self.unfinished()
 
     def row(self):
-        verdict = "pass" if self.good() else f"**FAIL** {self.note}"
+        verdict = "pass" if self.good() else f"**FAIL** {self.note}".rstrip()
         return [self.title, len(self.passed), len(self.failed), len(self.unfinished()), f"{self.seconds:.0f}", verdict]
 
     def details(self):
@@ -80,7 +82,7 @@ def run_suite(state, clock, suite, program, options, limit, changed):
     if listing.code != 0 or not suite.listed:
         suite.note = listing.reason() if listing.code != 0 else "it has no such tests"
         return
-    outcome = state.runner.run([path, *options, "--test-threads", THREADS], environment, min(limit, clock.left()))
+    outcome = state.runner.run([path, *options, "--test-threads", THREADS], environment, min(limit, WHOLE * clock.left()))
     suite.seconds = outcome.seconds
     suite.passed, suite.failed = results(outcome.lines)
     # 101 says that tests failed, and these are named.
@@ -138,13 +140,16 @@ def run_sanitizer(state, report, clock):
         if clock.left() < 5:
             rows.append([which, f"{program} {options}", "", "", "", "", "not run: no time was left"])
             continue
-        command = [sanitizer, "--tool", which, "--error-exitcode", "9", "--print-limit", "5", state.programs / program, *options.split(), "--test-threads", "1"]
+        checked = [state.programs / program, *options.split(), "--test-threads", "1"]
+        command = [sanitizer, "--tool", which, "--error-exitcode", "9", "--print-limit", "5", *checked]
         outcome = state.runner.run(command, state.environment, min(limit, clock.left()))
         passed, failed = results(outcome.lines)
         found, first = problems(outcome.lines)
         good = outcome.code == 0 and found == 0 and bool(passed) and not failed
         clean += good
-        verdict = "pass" if good else "no problem until its time limit" if outcome.code is None and not first and not failed else "**FAIL** " + (first or outcome.reason())
+        verdict = "pass" if good else f"**FAIL** {first or outcome.reason()}"
+        if outcome.code is None and not first and not failed:
+            verdict = "no problem until its time limit"
         rows.append([which, f"{program} {options}", len(passed), len(failed), "-" if found is None else found, f"{outcome.seconds:.0f}", verdict])
         report.section(title, table(["tool", "tests", "passed", "failed", "problems", "seconds", ""], rows))
     report.verdict(CHECKED, f"{clean} of {len(chosen)} runs clean and complete", clean == len(chosen) > 0)

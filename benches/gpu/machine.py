@@ -154,7 +154,8 @@ def description(python):
     return [
         (f"card ({fields})", answer(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]) or "none: nvidia-smi gives no answer"),
         ("processor", f"{model or 'unknown'}, {len(os.sched_getaffinity(0))} cores"),
-        ("Python", f"{answer([python, '--version']) or f'no {python}'}; {answer([python, '-c', torch]) or 'no torch: there are no peers to compare with'}"),
+        ("Python", answer([python, "--version"]) or f"no {python}"),
+        ("PyTorch", answer([python, "-c", torch]) or "none: there are no peers to compare with"),
         ("compute-sanitizer", answer([tool("compute-sanitizer") or "compute-sanitizer", "--version"]) or "none"),
         ("CUDA libraries from", ", ".join(library_folders(python)) or "no folder"),
         ("glibc", ".".join(map(str, glibc()))),

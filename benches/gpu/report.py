@@ -1,5 +1,7 @@
 """The report: a Markdown file that is written anew whenever something is added, so that a stop at any time leaves it."""
 
+import threading
+
 
 class Report:
     """What was asked for and what was found, then sections in the order of their first text."""
@@ -7,7 +9,7 @@ class Report:
     def __init__(self, path, head, asked):
         """`asked` holds, by the name of each requirement, what is asked for."""
         self.path, self.head, self.asked = path, head, asked
-        self.found, self.sections = {}, {}
+        self.found, self.sections, self.lock = {}, {}, threading.Lock()
         self.write()
 
     def verdict(self, name, text, met):
@@ -24,9 +26,10 @@ class Report:
         parts = [self.head, "## Asked and found", table(["what", "asked", "found", ""], rows)]
         for title, text in self.sections.items():
             parts += [f"## {title}", text]
-        partial = self.path.with_suffix(".part")
-        partial.write_text("\n\n".join(parts) + "\n")
-        partial.replace(self.path)
+        with self.lock:
+            partial = self.path.with_suffix(".part")
+            partial.write_text("\n\n".join(parts) + "\n")
+            partial.replace(self.path)
 
 
 def table(head, rows):

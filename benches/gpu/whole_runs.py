@@ -109,7 +109,7 @@ def run_training(state, report, clock):
     runs.same(WRN_BITS, "short", "short-again")
     if not found:
         return False
-    planned = PLANNED * (clock.left() - EVALUATION)
+    planned = PLANNED * (clock.left() - EVALUATION - GRACE)
     steps = int(planned * found["steps"] / found["seconds"])
     if steps < 2 * STEPS:
         runs.lacking("the long run", f"not run: there was time for {max(steps, 0)} steps only")
@@ -118,8 +118,8 @@ def run_training(state, report, clock):
     folder = runs.folder / "long"
     stopped, _ = runs.run(f"{steps} steps, interrupted", f"{common} --set training.steps={steps} --out OUT/long", clock.left(), planned / 2)
     stop = int(next((found.group(1) for found in map(INTERRUPTED.search, stopped.lines if stopped else []) if found), 0))
-    before, left = metrics(folder), clock.left() - EVALUATION
-    outcome, found = runs.run("the same, resumed", "livi train --resume --tf32 --json --out OUT/long", left, left - GRACE)
+    before, left = metrics(folder), clock.left() - EVALUATION - GRACE
+    outcome, found = runs.run("the same, resumed", "livi train --resume --tf32 --json --out OUT/long", clock.left(), left)
     after = metrics(folder)
     continued = stop > 0 and found.get("steps") == steps and after[: len(before)] == before and every_step(after, steps)
     report.verdict(RESUMED, f"interrupted at step {stop} of {steps}, then to step {after[-1]['step'] if after else 0}", continued)
