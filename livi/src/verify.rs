@@ -252,7 +252,7 @@ pub fn verify_within(
     let task = Task { sampler, parameters: &parameters, latents: &latents, sigma, settings, seed, device, memory };
     let constants = Constants::new(m, d, sigma);
     // What does not fit is refused before the exact value takes its time.
-    let planned = Planned::record(&task, dtype)?;
+    let planned = Planned::record(&task, dtype, methods.contains(&Method::Slq))?;
     let found = match (d <= FULL_DEPTH, methods.contains(&Method::Exact)) {
         (true, _) => task.recorded(unit)?,
         (false, true) => task.accumulated(unit, say)?,
@@ -347,7 +347,7 @@ impl Task<'_> {
                 Method::Exact => (Side::Exact, 0),
                 Method::Smallest => (Side::Lower, usize::from(large)),
                 Method::Largest => (Side::Upper, usize::from(large)),
-                Method::Slq => (Side::Bracket, block),
+                Method::Slq => (Side::Bracket, if loaded.resident { 0 } else { block }),
                 Method::Paper => (Side::None, 0),
             };
             say(method.name());
@@ -415,7 +415,7 @@ fn interlacing<T: Real + Element>(
     let mut start = vec![T::from_f64(0.0); map.cols()];
     fill_gaussian(generator, &mut start);
     process.run(map, 1, &start)?;
-    let value = bounds::lower_from_ritz_values(&process.ritz_values(0)?, map.cols(), sigma)?;
+    let value = bounds::lower_from_ritz_values(&process.bidiagonals_mut().ritz_values(0)?, map.cols(), sigma)?;
     let products = map.products() - before;
     Ok(Estimate { lower: Some(value), upper: None, products, ..bound(value) })
 }

@@ -76,6 +76,28 @@ fn chunks_of_weight_samples_and_a_matrix_free_entropy_train_as_on_the_processor(
     compare(&config, &data::load(&config.data).unwrap(), 3, 1e-7);
 }
 
+#[test]
+fn krylov_spaces_of_a_card_are_in_the_memory_that_is_announced() {
+    let config = preset("toy-slq", &["dtype=f64", "entropy.steps=12", "entropy.probes=3", "training.samples=2"]);
+    let dataset = data::load(&config.data).unwrap();
+    let announced = |device: Device| Trainer::on(&config, &dataset, device, None).unwrap().peak_bytes();
+    let d = 60;
+    let (here, there) = (announced(processor()), announced(Device::Emulated));
+    assert!(there >= here + 13 * 3 * 2 * d * 8, "{here} {there}");
+
+    let sampler = MatMulSampler::sized([3, 3], [5, 4], 1, 37, livi::activation::Activation::Elu).unwrap();
+    let parameters = initial_parameters(&sampler, 4);
+    let settings = Settings { probes: 8, steps: 9, directions: false, ..Settings::default() };
+    let verified = |memory: Option<usize>| {
+        let (latents, methods, device, say) = (vec![0.3; 9], &[Method::Slq], Device::Emulated, &mut |_: &str| ());
+        verify_within(&sampler, &parameters, &latents, 0.1, methods, &settings, DType::F64, 1, device, memory, say)
+    };
+    let taken = verified(None).unwrap().methods.iter().find(|row| row.method == "slq").unwrap().bytes;
+    assert!(taken >= 10 * 8 * 9 * 8, "{taken}");
+    let error = verified(Some(1000)).unwrap_err().to_string();
+    assert!(error.contains("take fewer steps"), "{error}");
+}
+
 /// A folder of made-up images in the format of idx files, `train` and `test` of them.
 fn write_images(folder: &Path, side: usize, train: usize, test: usize) {
     let header = |magic: u32, sizes: &[usize]| -> Vec<u8> {

@@ -12,6 +12,8 @@ mod gradients;
 mod gram;
 #[path = "entropy/jacobian.rs"]
 mod jacobian;
+#[path = "entropy/krylov.rs"]
+mod krylov;
 #[path = "entropy/several_latents.rs"]
 mod several_latents;
 #[path = "entropy/true_entropy.rs"]

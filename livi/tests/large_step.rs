@@ -1,6 +1,6 @@
 //! One training step of the sampler of CIFAR-10 size: its memory, and its gradient against differences of the same seeded loss.
 
-use autograd::{Machine, Plan, Request};
+use autograd::{Device, Machine, Plan, Request, Var};
 use livi::config::Config;
 use livi::entropy::DirectionPrograms;
 use livi::model::Model;
@@ -32,19 +32,24 @@ fn check(config: &Config, h: f64, tolerance: f64) {
     let mut program = Program::record(config, &model, shape).unwrap();
     let (sampler, sampled) = (model.sampler.as_deref().unwrap(), program.draw.sampled.clone().unwrap());
     let (settings, method) = (settings_of(&config.entropy), config.entropy.method);
+    let (inputs, fixed, device) = (program.directions.unwrap(), program.fixed.unwrap(), Device::Cpu { threads: 2 });
+    let (latents, parameters) = (config.entropy.latents_of(config.training.samples), &sampled.parameters);
     let directions =
-        DirectionPrograms::record(&mut program.tape, sampler, &sampled.parameters, method, settings, 2).unwrap();
+        DirectionPrograms::record(&mut program.tape, sampler, parameters, method, settings, latents, inputs, device)
+            .unwrap();
     let (step, preparation) = (program.plan().unwrap(), program.preparation_plan().unwrap().unwrap());
-    let given = std::slice::from_ref(&sampled.latents);
-    let (outputs, options) = ([program.loss], autograd::Options::default());
-    let loss = Plan::new(&program.tape, &Request { outputs: &outputs, given, updates: &[], options }).unwrap();
-    let peak = Plan::peak_bytes_together([&step, &preparation, &loss].into_iter().chain(directions.plans()));
+    let plan =
+        |output, given: &[Var]| Plan::new(&program.tape, &Request { given, ..Request::outputs(&[output]) }).unwrap();
+    // The loss whose gradient the step descends: what the surrogate holds fixed stays as it was.
+    let held = plan(fixed, &[sampled.latents]);
+    let loss = plan(program.loss, &[sampled.latents, fixed]);
+    let peak = Plan::peak_bytes_together([&step, &preparation, &held, &loss].into_iter().chain(directions.plans()));
     assert!(peak < 8_000_000_000, "{peak} bytes");
 
-    let mut machine = Machine::cpu(2).unwrap();
+    let mut machine = Machine::on(device).unwrap();
     let inputs = step.inputs().to_vec();
     let (step, preparation) = (machine.load(step).unwrap(), machine.load(preparation).unwrap());
-    let loss = machine.load(loss).unwrap();
+    let (held, loss) = (machine.load(held).unwrap(), machine.load(loss).unwrap());
     let directions = directions.load(&mut machine).unwrap();
     // The optimiser's rates and moments stay zero.
     for var in inputs {
@@ -60,11 +65,9 @@ fn check(config: &Config, h: f64, tolerance: f64) {
     machine.write_f64(program.weights, &weights).unwrap();
     machine.set_noise(7, 0);
     machine.run(preparation).unwrap();
-    let latents = machine.read_f64(sampled.latents).unwrap();
-    let found = directions.compute(&mut machine, &latents, model.sigma, 5).unwrap();
-    let (u, v) = program.directions.unwrap();
-    machine.write_f64(u, &found.u).unwrap();
-    machine.write_f64(v, &found.v).unwrap();
+    let values = machine.read_f64(sampled.latents).unwrap();
+    directions.compute(&mut machine, &values[..latents * sampler.latents()], model.sigma, 5).unwrap();
+    machine.run(held).unwrap();
     machine.run(step).unwrap();
     // After one step from zero the first moment is a tenth of the gradient.
     let state = program.state();

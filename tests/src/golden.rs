@@ -198,10 +198,10 @@ pub fn run(tape: &Tape, inputs: &[(Var, &[f64])], outputs: &[Var]) -> Vec<Vec<f6
 pub struct SmallestDirections {
     /// d/2 log(s_min^2 + sigma^2), one a latent.
     pub values: Vec<f64>,
-    /// (1, S, m).
-    pub u: Vec<f64>,
-    /// (1, S, d).
-    pub v: Vec<f64>,
+    /// Singular vectors (1, S, d).
+    pub vectors: Vec<f64>,
+    /// (1, S).
+    pub factors: Vec<f64>,
 }
 
 /// Runs the project's own method on a case's sampler.
@@ -240,10 +240,10 @@ pub fn smallest_directions(case: &Case, dtype: DType, sigma: f64) -> livi::Resul
             }
         };
         found.values.push(estimate.half_log_det);
-        let zeros = || (vec![0.0; sampler.outputs()], vec![0.0; sampler.latents()]);
-        let (u, v) = estimate.directions.into_iter().next().map_or_else(zeros, |d| (d.u, d.v));
-        found.u.extend(u);
-        found.v.extend(v);
+        for direction in estimate.directions {
+            found.vectors.extend(direction.v);
+            found.factors.push(direction.factor);
+        }
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use autograd::{DType, Result as TapeResult, Tape, Var};
 use faer::MatRef;
-use livi::entropy::{record_exact, record_surrogate};
+use livi::entropy::{DirectionInputs, Method, Settings, record_exact, record_surrogate};
 use livi::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use livi::network::{Layer, Network};
 use livi_tests::golden::{Case, Checks, cases, folder, run, tolerance};
@@ -202,15 +202,14 @@ fn check_bounds(
     let found = livi_tests::golden::smallest_directions(case, dtype, sigma)?;
     let lower: Vec<f64> = found.values.iter().map(|v| v + constant).collect();
     checks.close(&format!("lower {sigma} by iteration"), &lower, &row(&case.values("lower"), s, batch), allowed.values);
-    let u = t.input(&[1, batch, m], dtype);
-    let v = t.input(&[1, batch, d], dtype);
-    let total = record_surrogate(t, &recorded, u, v)?;
+    let directions = DirectionInputs::record(t, Method::Smallest, &Settings::default(), batch, d, dtype);
+    let total = record_surrogate(t, &recorded, directions)?.value;
     let mean = t.scale(total, 1.0 / batch as f64)?;
     let (names, wanted) = inputs.wanted();
     let gradient = t.grad(mean, &wanted)?;
     let mut given = inputs.all();
-    given.push((u, &found.u));
-    given.push((v, &found.v));
+    given.push((directions.v, &found.vectors));
+    given.push((directions.factors, &found.factors));
     let got = run(t, &given, &gradient);
     // The singular vectors' error grows with the inverse gap between the two smallest singular values.
     let gap = case.json["gap_min"].as_f64().unwrap_or(1.0);

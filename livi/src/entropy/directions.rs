@@ -1,22 +1,12 @@
 //! The matrix-free entropies inside training: one estimate a latent, and the vectors that carry its gradient into the training plan.
 
-use super::{Jacobian, JacobianPrograms, Method, Settings, estimates, takes_several};
+use super::{DirectionInputs, Jacobian, JacobianPrograms, Method, Settings, estimates, takes_several};
 use crate::Result;
+use crate::device::is_card;
 use crate::sampler::Sampler;
-use autograd::{DType, Machine, Plan, PlanId, Tape, Var};
+use autograd::{DType, Device, Machine, Plan, PlanId, Tape, Var};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-
-/// What one step needs: the value, and u and v of the surrogate ([`record_surrogate`](super::record_surrogate)).
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// Mean over latents of 1/2 sum_i log(s_i^2 + sigma^2), by the method.
-    pub half_log_det: f64,
-    /// (K, S, m), row-major.
-    pub u: Vec<f64>,
-    /// (K, S, d), row-major.
-    pub v: Vec<f64>,
-}
 
 /// The Jacobian's programs beside a training program, on the same tape; not yet on its machine.
 #[derive(Clone, Debug)]
@@ -24,13 +14,15 @@ pub struct DirectionPrograms {
     programs: JacobianPrograms,
     method: Method,
     settings: Settings,
+    inputs: DirectionInputs,
     dtype: DType,
     count: usize,
 }
 
 impl DirectionPrograms {
     /// Records and plans the programs for `samples` latents on the training tape. `parameters` must be outputs of a plan that runs before
-    /// [`Directions::compute`].
+    /// [`Directions::compute`], `inputs` those of the surrogate of the same method and settings at as many latents. On a card `slq` keeps its vectors
+    /// there.
     ///
     /// # Errors
     /// Those of recording and planning.
@@ -41,12 +33,15 @@ impl DirectionPrograms {
         method: Method,
         settings: Settings,
         samples: usize,
+        inputs: DirectionInputs,
+        device: Device,
     ) -> Result<Self> {
         let dtype = tape.dtype(parameters[0]);
-        let count = if method == Method::Slq { settings.probes } else { 1 };
+        let count = settings.directions_of(method);
         let together = if takes_several(method, sampler.latents()) { samples } else { 1 };
-        let programs = JacobianPrograms::record_samples(tape, sampler, parameters, dtype, together, count)?;
-        Ok(Self { programs, method, settings, dtype, count })
+        let krylov = (method == Method::Slq && is_card(device)).then_some(settings.steps);
+        let programs = JacobianPrograms::record_samples(tape, sampler, parameters, dtype, together, count, krylov)?;
+        Ok(Self { programs, method, settings, inputs, dtype, count })
     }
 
     /// All plans, for their memory.
@@ -59,8 +54,8 @@ impl DirectionPrograms {
     /// # Errors
     /// Those of the machine.
     pub fn load(self, machine: &mut Machine) -> Result<Directions> {
-        let Self { programs, method, settings, dtype, count } = self;
-        Ok(Directions { jacobian: programs.load(machine)?, method, settings, dtype, count })
+        let Self { programs, method, settings, inputs, dtype, count } = self;
+        Ok(Directions { jacobian: programs.load(machine)?, method, settings, inputs, dtype, count })
     }
 }
 
@@ -70,6 +65,7 @@ pub struct Directions {
     jacobian: Jacobian,
     method: Method,
     settings: Settings,
+    inputs: DirectionInputs,
     dtype: DType,
     count: usize,
 }
@@ -80,15 +76,18 @@ impl Directions {
         self.jacobian.loaded_plans()
     }
 
-    /// Estimates at each of the latents (S, d) with the parameters' present values. Random vectors come from `seed` alone.
+    /// Estimates at each of the latents (S, d) with the parameters' present values, and writes the directions of the gradient where the surrogate
+    /// finds them; a plan with the surrogate must be loaded. The answer is the mean over latents of 1/2 sum_i log(s_i^2 + sigma^2), by the method.
+    /// Random vectors come from `seed` alone.
     ///
     /// # Errors
-    /// Those of the estimate.
-    pub fn compute(&self, machine: &mut Machine, latents: &[f64], sigma: f64, seed: u64) -> Result<Found> {
-        let (d, m, together) = (self.jacobian.cols(), self.jacobian.outputs(), self.jacobian.samples());
+    /// Those of the estimate and of the machine.
+    pub fn compute(&self, machine: &mut Machine, latents: &[f64], sigma: f64, seed: u64) -> Result<f64> {
+        let (d, together) = (self.jacobian.cols(), self.jacobian.samples());
         let samples = latents.len() / d;
-        let mut found =
-            Found { half_log_det: 0.0, u: vec![0.0; self.count * samples * m], v: vec![0.0; self.count * samples * d] };
+        let mut half_log_det = 0.0;
+        let (mut v, mut w) = (vec![0.0; self.count * samples * d], vec![0.0; self.count * samples * d]);
+        let mut factors = vec![0.0; self.count * samples];
         let mut generator = StdRng::seed_from_u64(seed);
         self.jacobian.fold(machine)?;
         for (first, latents) in latents.chunks(together * d).enumerate() {
@@ -104,15 +103,21 @@ impl Directions {
                 }
             };
             for (own, estimate) in estimates.iter().enumerate() {
-                let s = first * together + own;
-                found.half_log_det += estimate.half_log_det / samples as f64;
+                half_log_det += estimate.half_log_det / samples as f64;
                 for (k, direction) in estimate.directions.iter().enumerate() {
-                    let at = k * samples + s;
-                    found.u[at * m..(at + 1) * m].copy_from_slice(&direction.u);
-                    found.v[at * d..(at + 1) * d].copy_from_slice(&direction.v);
+                    let at = k * samples + first * together + own;
+                    v[at * d..(at + 1) * d].copy_from_slice(&direction.v);
+                    w[at * d..(at + 1) * d].copy_from_slice(&direction.w);
+                    factors[at] = direction.factor;
                 }
             }
         }
-        Ok(found)
+        let inputs = self.inputs;
+        machine.write_f64(inputs.v, &v)?;
+        if inputs.w != inputs.v {
+            machine.write_f64(inputs.w, &w)?;
+        }
+        machine.write_f64(inputs.factors, &factors)?;
+        Ok(half_log_det)
     }
 }

@@ -4,7 +4,7 @@ use super::{Constants, EntropyReport, JacobianMap, Method, largest, paper, slq, 
 use crate::sampler::Recorded;
 use crate::spectral::Real;
 use crate::{Error, Result};
-use autograd::{Element, Tape, Var};
+use autograd::{DType, Element, Tape, Var};
 use rand::rngs::StdRng;
 
 /// How much work the matrix-free methods do.
@@ -21,7 +21,7 @@ pub struct Settings {
     pub iterations: usize,
     /// Relative residual at which iterations end.
     pub tolerance: f64,
-    /// Whether to compute the directions of the gradient, at the price of one more product each.
+    /// Whether to tell the directions of the gradient, which `slq` has to solve for.
     pub directions: bool,
     /// Accuracy at which `slq` stops taking probes, before all are used: standard error and half of the bracket together.
     pub target: Option<Target>,
@@ -74,26 +74,34 @@ impl Settings {
         }
     }
 
+    /// Directions of the gradient at each latent.
+    pub(super) fn directions_of(&self, method: Method) -> usize {
+        if method == Method::Slq { self.probes } else { 1 }
+    }
+
     /// How often a Krylov space may start again.
     pub(super) fn restarts(&self) -> usize {
         self.iterations.div_ceil(self.steps)
     }
 }
 
-/// A pair of vectors whose product with the sampler's Jacobian is one term of the gradient.
+/// A pair of vectors in the space of latents that makes one term of the gradient, `factor` <J w, J_gamma v>. What is as long as the weights, J w,
+/// the program of the gradient makes by itself ([`record_surrogate`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Direction {
-    /// In the space of latents, d numbers.
+    /// d numbers.
     pub v: Vec<f64>,
-    /// In the space of weights, m numbers.
-    pub u: Vec<f64>,
+    /// d numbers; the same as v but for `slq`, where w solves (J^T J + sigma^2 I) w = v.
+    pub w: Vec<f64>,
+    /// What the product counts.
+    pub factor: f64,
 }
 
 /// What a method says about one latent. Values are 1/2 log det(J^T J + sigma^2 I_d) = 1/2 sum_{i <= d} log(s_i^2 + sigma^2) in nats, without the
 /// constants of the entropy.
 ///
-/// The gradient of `half_log_det` with respect to the sampler's weights gamma is that of sum_k <u_k, J_gamma v_k> over the directions, with
-/// u_k and v_k held fixed (the estimate's own expected gradient for `slq`).
+/// The gradient of `half_log_det` with respect to the sampler's weights gamma is that of sum_k factor_k <J w_k, J_gamma v_k> over the directions,
+/// with factor_k, J w_k and v_k held fixed (the estimate's own expected gradient for `slq`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// The method's value.
@@ -106,7 +114,7 @@ pub struct Estimate {
     pub standard_error: f64,
     /// Relative residual of the iteration behind the value (the largest, if there are several).
     pub residual: Option<f64>,
-    /// Products with single vectors, J' v, J'^T u and J v together.
+    /// Products with single vectors, J' v and J'^T u together.
     pub products: u64,
     /// Directions of the gradient; none if not asked for.
     pub directions: Vec<Direction>,
@@ -224,38 +232,63 @@ pub fn combine(method: Method, constants: Constants, estimates: &[Estimate]) -> 
     })
 }
 
-/// Records sum_{k,s} <u_{ks}, J(z_s) v_{ks}> for a sampler recorded at S latents, u of shape (K, S, m) and v of shape (K, S, d): a scalar whose
-/// gradient with respect to the sampler's weights is that of the sum over latents of the estimates that u and v are the directions of.
+/// Where the program of the gradient finds the directions of K probes at each of L latents.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectionInputs {
+    /// (K, L, d).
+    pub v: Var,
+    /// (K, L, d); `v` itself where the method has no other.
+    pub w: Var,
+    /// (K, L).
+    pub factors: Var,
+}
+
+impl DirectionInputs {
+    /// Inputs for the directions of a method at so many latents of d dimensions.
+    pub fn record(
+        tape: &mut Tape,
+        method: Method,
+        settings: &Settings,
+        latents: usize,
+        d: usize,
+        dtype: DType,
+    ) -> Self {
+        let count = settings.directions_of(method);
+        let v = tape.named_input("entropy.v", &[count, latents, d], dtype);
+        let w = if method == Method::Slq { tape.named_input("entropy.w", &[count, latents, d], dtype) } else { v };
+        Self { v, w, factors: tape.named_input("entropy.factors", &[count, latents], dtype) }
+    }
+}
+
+/// A scalar with the gradient of estimates.
+#[derive(Clone, Copy, Debug)]
+pub struct Surrogate {
+    /// sum_{k,s} <u_{ks}, J(z_s) v_{ks}>, a scalar.
+    pub value: Var,
+    /// u_{ks} = factor_{ks} J(z_s) w_{ks}, held fixed (K, L, m).
+    pub u: Var,
+}
+
+/// Records, for a sampler at L latents, the scalar whose gradient with respect to the sampler's weights is that of the sum over latents of the
+/// estimates that the directions belong to. Nothing as long as the weights comes from outside.
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn record_surrogate(tape: &mut Tape, recorded: &Recorded, u: Var, v: Var) -> Result<Var> {
+pub fn record_surrogate(tape: &mut Tape, recorded: &Recorded, directions: DirectionInputs) -> Result<Surrogate> {
     let linear = tape.linearize(&[recorded.theta], &[recorded.latents])?;
     let tangent = linear.outputs[0].unwrap_or_else(|| tape.zeros_like(recorded.theta));
-    let images = tape.batch(&[tangent], &[(linear.inputs[0], v)])?[0];
-    Ok(tape.inner(u, images)?)
+    let images = tape.batch(&[tangent], &[(linear.inputs[0], directions.v)])?[0];
+    let fixed = tape.batch(&[tangent], &[(linear.inputs[0], directions.w)])?[0];
+    let fixed = tape.stop_gradient(fixed)?;
+    let shape = tape.shape(directions.factors).iter().copied().chain([1]).collect::<Vec<usize>>();
+    let factors = tape.reshape(directions.factors, &shape)?;
+    let u = tape.mul(factors, fixed)?;
+    Ok(Surrogate { value: tape.inner(u, images)?, u })
 }
 
-/// Vectors as directions, with u = `factor(k, |J v_k|)` J v_k.
-pub(super) fn directions<T: Real + Element>(
-    map: &mut JacobianMap<'_, T>,
-    vectors: &[T],
-    arguments: &[T],
-    factor: impl Fn(usize, f64) -> f64,
-) -> Result<Vec<Direction>> {
-    let cols = crate::spectral::LinearMap::cols(map);
-    let (count, outputs) = (vectors.len() / cols, map.outputs());
-    let mut images = vec![T::from_f64(0.0); count * outputs];
-    map.unfolded(count, arguments, &mut images)?;
-    let pairs = vectors.chunks_exact(cols).zip(images.chunks_exact(outputs)).enumerate();
-    Ok(pairs
-        .map(|(k, (vector, image))| {
-            let length = image.iter().map(|x| x.to_f64().powi(2)).sum::<f64>().sqrt();
-            let factor = factor(k, length);
-            Direction {
-                v: vector.iter().map(|x| x.to_f64()).collect(),
-                u: image.iter().map(|x| factor * x.to_f64()).collect(),
-            }
-        })
-        .collect())
+/// Vectors (of d numbers each) as directions, with those that solve for them and factors.
+pub(super) fn directions<T: Real>(d: usize, v: &[T], w: &[T], factors: impl Fn(usize) -> f64) -> Vec<Direction> {
+    let wide = |x: &[T]| x.iter().map(|x| x.to_f64()).collect();
+    let pairs = v.chunks_exact(d).zip(w.chunks_exact(d)).enumerate();
+    pairs.map(|(k, (v, w))| Direction { v: wide(v), w: wide(w), factor: factors(k) }).collect()
 }

@@ -48,6 +48,11 @@ impl Factor {
         Self { input, parameter, parameter_columns, first_row, rows, columns, side, dtype }
     }
 
+    /// The weight's parameter.
+    pub(super) fn parameter(&self) -> Var {
+        self.parameter
+    }
+
     /// Computes the factor from the weight's present value, in f64, and writes it.
     pub(super) fn refresh(&self, machine: &mut Machine) -> Result<()> {
         let values = machine.read_f64(self.parameter)?;

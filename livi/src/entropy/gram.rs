@@ -4,28 +4,18 @@
 //! whose products are cheap for their size it is less work than multiplying out J'. Where it is not, and memory allows, J' is kept and multiplied
 //! with itself. Either way the work is 2 d products (for a sampler with fewer rows than latents, G = J' J'^T).
 
+use super::accumulation::{Accumulation, least_work};
 use super::folding::Factor;
 use super::linearised::{Linearised, Planner, Product};
 use super::{GramMatrix, parameters};
 use crate::sampler::Sampler;
 use crate::{Error, Result};
-use autograd::plan::step::Place;
 use autograd::{DType, Machine, Plan, PlanId, Tape, Var};
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatRef, Par};
-use std::collections::HashMap;
 
 /// Vectors in one run of the program, if memory allows.
 const BLOCK: usize = 32;
-
-/// How the Gram matrix comes about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accumulation {
-    /// Row by row from products with J' and its transpose.
-    Products,
-    /// From J', kept as numbers.
-    Stored,
-}
 
 /// The program of a sampler's Gram matrix at one latent, planned, with the memory it will take.
 ///
@@ -64,31 +54,11 @@ impl GramPrograms {
         let mut tape = Tape::new();
         let vars = parameters::declare(&mut tape, sampler, DType::F64);
         let linearised = Linearised::record(&mut tape, sampler, &vars, DType::F64, 1)?;
-        let limit = memory.unwrap_or(usize::MAX);
-        let size = linearised.rows.min(linearised.cols);
-        let mut best: Option<Self> = None;
-        let mut least = usize::MAX;
-        for accumulation in [Accumulation::Products, Accumulation::Stored] {
-            let vectors = if accumulation == Accumulation::Stored { linearised.cols } else { size };
-            let mut block = BLOCK.min(vectors);
-            loop {
-                let found = Self::plan(&mut tape, &vars, &linearised, accumulation, block)?;
-                least = least.min(found.bytes);
-                if found.bytes <= limit {
-                    if best.as_ref().is_none_or(|best| found.flops() < best.flops()) {
-                        best = Some(found);
-                    }
-                    break;
-                }
-                if block == 1 {
-                    break;
-                }
-                block /= 2;
-            }
-        }
-        best.ok_or_else(|| {
-            let advice = "allow the exact method that much, or use slq, which needs less";
-            autograd::Error::Memory { needed: least, limit, advice }.into()
+        let (rows, cols) = (linearised.rows, linearised.cols);
+        let block = |accumulation: Accumulation| BLOCK.min(accumulation.unit_vectors(rows, cols));
+        let cost = |programs: &Self| (programs.bytes, programs.flops());
+        least_work(memory, block, cost, |accumulation, block| {
+            Self::plan(&mut tape, &vars, &linearised, accumulation, block)
         })
     }
 
@@ -100,31 +70,18 @@ impl GramPrograms {
         block: usize,
     ) -> Result<Self> {
         let &Linearised { rows, cols, latents, .. } = linearised;
-        let (size, wide) = (rows.min(cols), rows < cols);
+        let size = rows.min(cols);
+        let length = accumulation.length(rows, cols);
+        let input = tape.named_input("unit vectors", &[block, 1, length], DType::F64);
+        let output = accumulation.apply(tape, linearised, input)?;
         let mut planner = Planner::new(tape);
-        let (input, output) = match (accumulation, wide) {
-            (Accumulation::Stored, _) => {
-                let vectors = linearised.vectors(planner.tape, block);
-                (vectors, linearised.apply(planner.tape, vectors)?)
-            }
-            (Accumulation::Products, false) => {
-                let vectors = linearised.vectors(planner.tape, block);
-                let images = linearised.apply(planner.tape, vectors)?;
-                (vectors, linearised.apply_transpose(planner.tape, images)?)
-            }
-            (Accumulation::Products, true) => {
-                let covectors = linearised.covectors(planner.tape, block);
-                let backs = linearised.apply_transpose(planner.tape, covectors)?;
-                (covectors, linearised.apply(planner.tape, backs)?)
-            }
-        };
         let product = planner.product(input, output)?;
         let linearise = planner.linearise()?;
         let stored = if accumulation == Accumulation::Stored { 8 * rows * cols } else { 0 };
-        let plans: Vec<&Plan> = linearise.iter().chain([&product.plan]).collect();
         // The block of unit vectors is held once more outside of the machine.
-        let vectors = 8 * block * if wide && accumulation == Accumulation::Products { rows } else { cols };
-        let bytes = announced_bytes(&plans) + GramMatrix::bytes(size) + stored + vectors;
+        let vectors = 8 * block * length;
+        let plans = Plan::peak_bytes_together(linearise.iter().chain([&product.plan]));
+        let bytes = plans + GramMatrix::bytes(size) + stored + vectors;
         let (parameters, factors) = (vars.to_vec(), linearised.factors.clone());
         Ok(Self { parameters, latents, factors, linearise, product, accumulation, block, rows, cols, bytes })
     }
@@ -149,15 +106,11 @@ impl GramPrograms {
         self.block
     }
 
-    /// Unit vectors that have to be multiplied.
-    fn vectors(&self) -> usize {
-        if self.accumulation == Accumulation::Stored { self.cols } else { self.size() }
-    }
-
     /// Floating-point operations of the matrix and its factorisation.
     pub fn flops(&self) -> f64 {
         let n = self.size() as f64;
-        let products = self.product.plan.flops() * self.vectors().div_ceil(self.block) as f64;
+        let products = self.product.plan.flops()
+            * self.accumulation.unit_vectors(self.rows, self.cols).div_ceil(self.block) as f64;
         let stored =
             if self.accumulation == Accumulation::Stored { n * n * self.rows.max(self.cols) as f64 } else { 0.0 };
         products + stored + n * n * n / 3.0
@@ -170,18 +123,17 @@ impl GramPrograms {
     pub fn load(self, values: &[Vec<f64>], threads: usize) -> Result<GramMachine> {
         let mut machine = Machine::cpu(threads)?;
         let linearise = self.linearise.map(|plan| machine.load(plan)).transpose()?;
-        let Product { plan, input, output } = self.product;
-        let product = Product { plan: machine.load(plan)?, input, output };
+        let product = self.product.load(&mut machine)?;
         parameters::write(&mut machine, &self.parameters, values)?;
         self.factors.iter().try_for_each(|factor| factor.refresh_from(&mut machine, &self.parameters, values))?;
-        let wide = self.rows < self.cols;
-        let width = if wide && self.accumulation == Accumulation::Products { self.rows } else { self.cols };
+        let width = self.accumulation.length(self.rows, self.cols);
         let stored = if self.accumulation == Accumulation::Stored { self.rows * self.cols } else { 0 };
         Ok(GramMachine {
             machine,
             linearise,
             product,
             latents: self.latents,
+            accumulation: self.accumulation,
             block: self.block,
             rows: self.rows,
             cols: self.cols,
@@ -193,17 +145,6 @@ impl GramPrograms {
     }
 }
 
-/// Bytes of the buffers that plans share and of the largest of their arenas.
-pub(crate) fn announced_bytes(plans: &[&Plan]) -> usize {
-    let mut held: HashMap<Var, usize> = HashMap::new();
-    for buffer in plans.iter().flat_map(|plan| plan.buffers()) {
-        if let Place::Persistent(var) = buffer.place {
-            held.insert(var, buffer.elements * buffer.dtype.size());
-        }
-    }
-    held.values().sum::<usize>() + plans.iter().map(|plan| plan.arena_bytes()).max().unwrap_or(0)
-}
-
 /// The loaded program with its Gram matrix.
 #[derive(Debug)]
 pub struct GramMachine {
@@ -211,6 +152,7 @@ pub struct GramMachine {
     linearise: Option<PlanId>,
     product: Product<PlanId>,
     latents: Var,
+    accumulation: Accumulation,
     block: usize,
     rows: usize,
     cols: usize,
@@ -282,17 +224,16 @@ impl GramMachine {
         if self.stored.is_empty() {
             let rows = self.gram.rows_mut(first, count);
             rows.copy_from_slice(&found[..rows.len()]);
-            self.products += 2 * count as u64;
         } else {
             self.stored[first * self.rows..(first + count) * self.rows].copy_from_slice(&found[..count * self.rows]);
-            self.products += count as u64;
         }
+        self.products += self.accumulation.products() * count as u64;
         Ok(())
     }
 
     /// Unit vectors to be multiplied for one matrix.
     pub fn unit_vectors(&self) -> usize {
-        if self.stored.is_empty() { self.gram.size() } else { self.cols }
+        self.accumulation.unit_vectors(self.rows, self.cols)
     }
 
     /// Vectors in one run of the program.

@@ -1,15 +1,16 @@
 //! Products with the Jacobian of a sampler at one latent: programs that run again and again without new recording or memory.
 //!
-//! A sampler ends in linear layers, theta = L h(z) + b, so J = L D with D the Jacobian of the hidden units. With the thin QR factorisation
-//! L = Q R the map J' = R D has the singular values and right singular vectors of J but left vectors of hidden size (for a
-//! matrix-multiplication layer, L = W_r^T (x) W_l and R = R_r (x) R_l). All spectral work runs on J'; only gradients need J itself.
+//! A sampler ends in linear layers, theta = L h(z) + b, so J = L D with D the Jacobian of the hidden units. With the thin QR factorisation L = Q R
+//! the map J' = R D has the singular values and right singular vectors of J but left vectors of hidden size (for a matrix-multiplication layer, L =
+//! W_r^T (x) W_l and R = R_r (x) R_l). All spectral work runs on J'; only gradients need J itself, in the program that computes them.
 
 use super::folding::Factor;
+use super::krylov::{Krylov, KrylovProcess};
 use super::linearised::{Linearised, Planner, Product};
 use crate::sampler::Sampler;
 use crate::spectral::{LinearMap, Real};
 use crate::{Error, Result};
-use autograd::{DType, Element, Machine, Plan, PlanId, Tape, Var};
+use autograd::{DType, Element, Machine, Plan, PlanId, Request, Tape, Var};
 
 /// The products for blocks of one size.
 #[derive(Clone, Debug)]
@@ -19,8 +20,6 @@ struct Block<P> {
     folded: Product<P>,
     /// J'^T u.
     transposed: Product<P>,
-    /// J v.
-    unfolded: Product<P>,
 }
 
 /// Everything but the plans.
@@ -31,7 +30,6 @@ struct Shape {
     samples: usize,
     rows: usize,
     cols: usize,
-    outputs: usize,
 }
 
 /// The planned programs of a sampler's Jacobian at one latent, for blocks of vectors.
@@ -63,8 +61,11 @@ struct Shape {
 #[derive(Clone, Debug)]
 pub struct JacobianPrograms {
     shape: Shape,
+    /// Holds the weights that are folded, and does nothing.
+    folded: Plan,
     linearise: Option<Plan>,
     blocks: Vec<Block<Plan>>,
+    krylov: Option<Krylov<Plan>>,
 }
 
 impl JacobianPrograms {
@@ -80,10 +81,11 @@ impl JacobianPrograms {
         dtype: DType,
         block: usize,
     ) -> Result<Self> {
-        Self::record_samples(tape, sampler, parameters, dtype, 1, block)
+        Self::record_samples(tape, sampler, parameters, dtype, 1, block, None)
     }
 
-    /// The same for several latents at once, with blocks of `block` vectors for each of them: one run multiplies them all.
+    /// The same for several latents at once, with blocks of `block` vectors for each of them: one run multiplies them all. With a number of Krylov
+    /// steps, `slq` of so many steps keeps its vectors where the plans run: right on a card, whose memory is not the program's own.
     ///
     /// # Errors
     /// [`Error::Argument`] for no latent or a block of 0; those of recording and planning.
@@ -94,6 +96,7 @@ impl JacobianPrograms {
         dtype: DType,
         samples: usize,
         block: usize,
+        krylov: Option<usize>,
     ) -> Result<Self> {
         for (name, count) in [("latents", samples), ("block", block)] {
             if count == 0 {
@@ -108,18 +111,19 @@ impl JacobianPrograms {
             let covectors = linearised.covectors(planner.tape, size);
             let image = linearised.apply(planner.tape, vectors)?;
             let back = linearised.apply_transpose(planner.tape, covectors)?;
-            let whole = linearised.apply_unfolded(planner.tape, vectors)?;
             blocks.push(Block {
                 size,
                 folded: planner.product(vectors, image)?,
                 transposed: planner.product(covectors, back)?,
-                unfolded: planner.product(vectors, whole)?,
             });
         }
+        let krylov = krylov.map(|steps| Krylov::record(&mut planner, &linearised, block, steps)).transpose()?;
+        let folded: Vec<Var> = linearised.factors.iter().map(Factor::parameter).collect();
+        let folded = Plan::new(planner.tape, &Request { given: &folded, ..Request::outputs(&folded) })?;
         let linearise = planner.linearise()?;
         let Linearised { latents, factors, rows, cols, .. } = linearised;
-        let shape = Shape { latents, factors, samples, rows, cols, outputs: sampler.outputs() };
-        Ok(Self { shape, linearise, blocks })
+        let shape = Shape { latents, factors, samples, rows, cols };
+        Ok(Self { shape, folded, linearise, blocks, krylov })
     }
 
     /// Rows of the folded map J'.
@@ -129,8 +133,9 @@ impl JacobianPrograms {
 
     /// All plans, for their memory.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
-        let products = self.blocks.iter().flat_map(|b| [&b.folded.plan, &b.transposed.plan, &b.unfolded.plan]);
-        self.linearise.iter().chain(products)
+        let products = self.blocks.iter().flat_map(|b| [&b.folded.plan, &b.transposed.plan]);
+        let krylov = self.krylov.iter().flat_map(Krylov::plans);
+        std::iter::once(&self.folded).chain(&self.linearise).chain(products).chain(krylov)
     }
 
     /// Loads the plans on a machine. The parameters must be written before [`Jacobian::fold`].
@@ -138,20 +143,18 @@ impl JacobianPrograms {
     /// # Errors
     /// Those of the machine.
     pub fn load(self, machine: &mut Machine) -> Result<Jacobian> {
+        machine.load(self.folded)?;
         let linearise = self.linearise.map(|plan| machine.load(plan)).transpose()?;
-        let mut load = |product: Product<Plan>| -> Result<Product<PlanId>> {
-            Ok(Product { plan: machine.load(product.plan)?, input: product.input, output: product.output })
-        };
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for block in self.blocks {
             blocks.push(Block {
                 size: block.size,
-                folded: load(block.folded)?,
-                transposed: load(block.transposed)?,
-                unfolded: load(block.unfolded)?,
+                folded: block.folded.load(machine)?,
+                transposed: block.transposed.load(machine)?,
             });
         }
-        Ok(Jacobian { shape: self.shape, linearise, blocks })
+        let krylov = self.krylov.map(|krylov| krylov.load(machine)).transpose()?;
+        Ok(Jacobian { shape: self.shape, linearise, blocks, krylov })
     }
 }
 
@@ -161,6 +164,7 @@ pub struct Jacobian {
     shape: Shape,
     linearise: Option<PlanId>,
     blocks: Vec<Block<PlanId>>,
+    krylov: Option<Krylov<PlanId>>,
 }
 
 impl Jacobian {
@@ -174,11 +178,6 @@ impl Jacobian {
         self.shape.samples
     }
 
-    /// Number of weights m.
-    pub fn outputs(&self) -> usize {
-        self.shape.outputs
-    }
-
     /// Rows of the folded map J'.
     pub fn rows(&self) -> usize {
         self.shape.rows
@@ -190,10 +189,13 @@ impl Jacobian {
             self.linearise.iter().map(|&plan| ("linearisation of the sampler".to_string(), plan)).collect();
         let latents =
             if self.shape.samples == 1 { String::new() } else { format!(" x {} latents", self.shape.samples) };
-        for Block { size, folded, transposed, unfolded } in &self.blocks {
-            for (what, product) in [("J' v", folded), ("J'^T u", transposed), ("J v", unfolded)] {
+        for Block { size, folded, transposed } in &self.blocks {
+            for (what, product) in [("J' v", folded), ("J'^T u", transposed)] {
                 plans.push((format!("{what}, {size} vectors{latents}"), product.plan));
             }
+        }
+        for (what, plan) in self.krylov.iter().flat_map(Krylov::loaded_plans) {
+            plans.push((format!("{what}{latents}"), plan));
         }
         plans
     }
@@ -229,7 +231,7 @@ impl Jacobian {
     }
 }
 
-/// The Jacobian at one latent: as a [`LinearMap`] it is the folded J', and [`JacobianMap::unfolded`] is J itself.
+/// The folded Jacobian J' at one latent, as a [`LinearMap`].
 ///
 /// With several latents every vector belongs to one of them, and is multiplied by that latent's Jacobian: in a block of k S vectors, vector i to
 /// latent i modulo S.
@@ -243,11 +245,6 @@ pub struct JacobianMap<'a, T> {
 }
 
 impl<T: Real + Element> JacobianMap<'_, T> {
-    /// Number of weights m: the rows of J itself.
-    pub fn outputs(&self) -> usize {
-        self.jacobian.shape.outputs
-    }
-
     /// Number S of latents.
     pub fn samples(&self) -> usize {
         self.jacobian.shape.samples
@@ -258,7 +255,7 @@ impl<T: Real + Element> JacobianMap<'_, T> {
         self.jacobian.blocks.last().map_or(1, |block| block.size)
     }
 
-    /// Products with single vectors since the map was made, folded, transposed and unfolded.
+    /// Products with single vectors since the map was made, with J' and its transpose.
     pub fn products(&self) -> u64 {
         self.products
     }
@@ -268,13 +265,21 @@ impl<T: Real + Element> JacobianMap<'_, T> {
         self.runs
     }
 
-    /// `out = J v` with J itself: `vectors` is `count x d`, `out` is `count x m`.
-    ///
-    /// # Errors
-    /// As [`LinearMap::apply`].
-    pub fn unfolded(&mut self, count: usize, vectors: &[T], out: &mut [T]) -> Result<()> {
-        let (cols, outputs) = (self.jacobian.shape.cols, self.jacobian.shape.outputs);
-        self.multiply(count, vectors, cols, out, outputs, |block| &block.unfolded)
+    /// Krylov processes of up to `probes` start vectors for each latent, whose vectors stay with the machine; `None` where no such programs of so
+    /// many steps were recorded.
+    pub(super) fn krylov(&mut self, probes: usize, steps: usize) -> Result<Option<KrylovProcess<'_, T>>> {
+        let Jacobian { shape, krylov, .. } = self.jacobian;
+        match krylov {
+            Some(krylov) if krylov.steps == steps.min(shape.rows).min(shape.cols) => {
+                Ok(Some(KrylovProcess::new(self.jacobian, krylov, self.machine, probes)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Counts products made for the map but not by it.
+    pub(super) fn count(&mut self, products: usize) {
+        self.products += products as u64;
     }
 
     fn multiply(

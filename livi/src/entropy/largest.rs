@@ -12,7 +12,7 @@ use crate::spectral::{LinearMap, Real, bounds, fill_gaussian, krylov_largest_blo
 use autograd::Element;
 use rand::rngs::StdRng;
 
-/// The bound at each latent, its certified end, and d s / (s^2 + sigma^2) J v / |J v| for the gradient.
+/// The bound at each latent, its certified end, and v with d / (s^2 + sigma^2) for the gradient.
 pub(super) fn estimates<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
@@ -43,7 +43,7 @@ pub(super) fn estimates<T: Real + Element>(
     let values = found.iter().map(|found| bound(found.value)).collect::<Result<Vec<_>>>()?;
     let known = |found: &Extreme<T>| found.enclosure.1.is_finite().then_some(found.enclosure.1);
     let ends = found.iter().map(|found| known(found).map(bound).transpose()).collect::<Result<Vec<_>>>()?;
-    let mut estimates = one_value(map, sigma, settings, &values, found)?;
+    let mut estimates = one_value(d, sigma, settings, &values, &found);
     for (estimate, upper) in estimates.iter_mut().zip(ends) {
         estimate.upper = upper;
     }

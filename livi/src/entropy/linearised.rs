@@ -1,12 +1,12 @@
-//! A sampler's derivative at given latents, recorded: the folded and the unfolded product and the transpose, for blocks of vectors.
+//! A sampler's derivative at given latents, recorded: the folded product and its transpose, for blocks of vectors.
 
 use super::folding::{Factor, folded_product};
 use super::residuals::residuals;
 use crate::Result;
 use crate::sampler::Sampler;
-use autograd::{DType, Linear, Plan, Request, Tape, Var};
+use autograd::{DType, Linear, Machine, Options, Plan, PlanId, Request, Tape, Var};
 
-/// Linear programs of J = dg/dz and of its folded twin J' at S latents, one vector a latent.
+/// Linear programs of J', the folded twin of J = dg/dz, at S latents, one vector a latent.
 #[derive(Clone, Debug)]
 pub(super) struct Linearised {
     /// Latents (S, d).
@@ -17,12 +17,13 @@ pub(super) struct Linearised {
     pub rows: usize,
     /// Columns d.
     pub cols: usize,
-    samples: usize,
-    dtype: DType,
-    /// (S, d), and what becomes of it: (S, rows) and (S, m).
+    /// Latents S.
+    pub samples: usize,
+    /// Element type.
+    pub dtype: DType,
+    /// (S, d), and what becomes of it: (S, rows).
     tangent: Var,
     folded: Var,
-    unfolded: Var,
     /// (S, rows), and what becomes of it: (S, d).
     covector: Var,
     back: Var,
@@ -43,8 +44,7 @@ impl Linearised {
         let cols = sampler.latents();
         let latents = tape.named_input("latent", &[samples, cols], dtype);
         let recorded = sampler.record(tape, parameters, latents)?;
-        let mut outputs: Vec<Var> = recorded.pieces.iter().map(|piece| piece.hidden).collect();
-        outputs.push(recorded.theta);
+        let outputs: Vec<Var> = recorded.pieces.iter().map(|piece| piece.hidden).collect();
         let linear = tape.linearize(&outputs, &[latents])?;
         let tangent = linear.inputs[0];
         let mut tangents: Vec<Var> = Vec::with_capacity(outputs.len());
@@ -58,12 +58,11 @@ impl Linearised {
             parts.push(tape.reshape(part, &[samples, tape.elements(part) / samples])?);
         }
         let folded = tape.concat(&parts, 1)?;
-        let unfolded = tangents[recorded.pieces.len()];
         let rows = tape.shape(folded)[1];
         let covector = tape.named_input("covector", &[samples, rows], dtype);
         let back = Linear { inputs: vec![tangent], outputs: vec![Some(folded)] }.transpose(tape, &[covector])?;
         let back = back[0].unwrap_or_else(|| tape.zeros_like(tangent));
-        Ok(Self { latents, factors, rows, cols, samples, dtype, tangent, folded, unfolded, covector, back })
+        Ok(Self { latents, factors, rows, cols, samples, dtype, tangent, folded, covector, back })
     }
 
     /// An input of `count` vectors for each latent, (count, S, d).
@@ -84,14 +83,6 @@ impl Linearised {
         Ok(tape.batch(&[self.folded], &[(self.tangent, vectors)])?[0])
     }
 
-    /// J v, (count, S, m).
-    ///
-    /// # Errors
-    /// Those of recording.
-    pub fn apply_unfolded(&self, tape: &mut Tape, vectors: Var) -> Result<Var> {
-        Ok(tape.batch(&[self.unfolded], &[(self.tangent, vectors)])?[0])
-    }
-
     /// J'^T u, (count, S, d).
     ///
     /// # Errors
@@ -107,6 +98,17 @@ pub(super) struct Product<P> {
     pub plan: P,
     pub input: Var,
     pub output: Var,
+}
+
+impl Product<Plan> {
+    /// Loads the plan on a machine.
+    ///
+    /// # Errors
+    /// Those of the machine.
+    pub fn load(self, machine: &mut Machine) -> Result<Product<PlanId>> {
+        let Self { plan, input, output } = self;
+        Ok(Product { plan: machine.load(plan)?, input, output })
+    }
 }
 
 /// Plans products and gathers the residuals they need.
@@ -126,12 +128,19 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// Those of planning.
     pub fn product(&mut self, input: Var, output: Var) -> Result<Product<Plan>> {
-        let given = residuals(self.tape, &[input], &[output]);
-        let outputs = [output];
-        let request = Request { given: &given, ..Request::outputs(&outputs) };
-        let plan = Plan::new(self.tape, &request)?;
+        Ok(Product { plan: self.plan(&[input], &[output], &[])?, input, output })
+    }
+
+    /// Plans outputs and new values of inputs as functions of `inputs`, everything else that they depend on being at hand.
+    ///
+    /// # Errors
+    /// Those of planning.
+    pub fn plan(&mut self, inputs: &[Var], outputs: &[Var], updates: &[(Var, Var)]) -> Result<Plan> {
+        let values: Vec<Var> = outputs.iter().copied().chain(updates.iter().map(|&(_, value)| value)).collect();
+        let given = residuals(self.tape, inputs, &values);
+        let plan = Plan::new(self.tape, &Request { outputs, given: &given, updates, options: Options::default() })?;
         self.kept.extend(given);
-        Ok(Product { plan, input, output })
+        Ok(plan)
     }
 
     /// The plan that computes all residuals; none if there are none.

@@ -3,6 +3,7 @@
 //! It is exact for an affine sampler; otherwise it is neither an upper nor a lower bound of the true entropy (it counts twice where sheets of
 //! the sampler overlap).
 
+mod accumulation;
 mod directions;
 mod estimate;
 mod exact;
@@ -10,6 +11,7 @@ mod folding;
 mod gram;
 mod gram_matrix;
 mod jacobian;
+mod krylov;
 mod largest;
 mod linearised;
 mod monte_carlo;
@@ -23,14 +25,15 @@ mod smallest;
 mod spectrum;
 mod tangents;
 
-pub use directions::{DirectionPrograms, Directions, Found};
+pub use accumulation::Accumulation;
+pub use directions::{DirectionPrograms, Directions};
 pub(crate) use estimate::check_sigma;
 pub use estimate::{
-    Direction, Estimate, Settings, Target, combine, estimate, estimates, record_surrogate, takes_several,
+    Direction, DirectionInputs, Estimate, Settings, Surrogate, Target, combine, estimate, estimates, record_surrogate,
+    takes_several,
 };
 pub use exact::{ExactEntropy, record_exact};
-pub(crate) use gram::announced_bytes;
-pub use gram::{Accumulation, GramMachine, GramPrograms};
+pub use gram::{GramMachine, GramPrograms};
 pub use gram_matrix::{GramFactor, GramFigures, GramMatrix};
 pub use jacobian::{Jacobian, JacobianMap, JacobianPrograms};
 pub use monte_carlo::{EntropyBracket, entropy_bracket};

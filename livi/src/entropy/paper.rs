@@ -9,7 +9,7 @@ use crate::spectral::{LinearMap, Real, fill_gaussian, paper_half_log_det, paper_
 use autograd::Element;
 use rand::rngs::StdRng;
 
-/// The value, and d / (mu + sigma^2) J v / |J v| for its gradient at a fixed v.
+/// The value, and v with d / (mu + sigma^2) / mu, mu = |J v|, for its gradient at a fixed v.
 pub(super) fn estimate<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
@@ -22,11 +22,10 @@ pub(super) fn estimate<T: Real + Element>(
     let triplet = paper_smallest(map, &start)?;
     let mut pairs = Vec::new();
     if settings.directions {
-        let factor = d as f64 / (triplet.value + sigma * sigma);
-        pairs = directions(map, &triplet.right, &triplet.right, |_, length| {
-            // At |J v| = 0 the norm has no gradient.
-            if length > 0.0 { factor / length } else { 0.0 }
-        })?;
+        // |J v| is the value; where it is 0 it has no gradient.
+        let length = triplet.value;
+        let factor = if length > 0.0 { d as f64 / (length + sigma * sigma) / length } else { 0.0 };
+        pairs = directions(d, &triplet.right, &triplet.right, |_| factor);
     }
     let square = triplet.value * triplet.value;
     let residual = (square > 0.0).then_some(triplet.residual / square);

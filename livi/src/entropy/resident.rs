@@ -4,8 +4,8 @@
 //! itself, whichever is less work and fits. But unit vectors are made by the program, rows are copied within the machine, and the log-determinant
 //! is a plan too: of a matrix with 9,025 rows, four numbers come back.
 
+use super::accumulation::{Accumulation, least_work};
 use super::folding::Factor;
-use super::gram::Accumulation;
 use super::linearised::{Linearised, Planner, Product};
 use super::{GramFigures, check_sigma, parameters};
 use crate::sampler::Sampler;
@@ -79,30 +79,15 @@ impl ResidentPrograms {
         let mut tape = Tape::new();
         let vars = parameters::declare(&mut tape, sampler, DType::F64);
         let linearised = Linearised::record(&mut tape, sampler, &vars, DType::F64, 1)?;
-        let limit = memory.unwrap_or(usize::MAX);
-        let (mut best, mut least): (Option<Self>, _) = (None, usize::MAX);
-        for accumulation in [Accumulation::Products, Accumulation::Stored] {
-            let vectors = unit_vectors(accumulation, linearised.rows, linearised.cols);
+        let (rows, cols) = (linearised.rows, linearised.cols);
+        let block = |accumulation: Accumulation| {
             // Blocks of one size, as nearly as can be: the last is done in full as well.
-            let mut block = vectors.div_ceil(vectors.div_ceil(BLOCK));
-            loop {
-                let found = Self::plan(&mut tape, &vars, &linearised, accumulation, block)?;
-                least = least.min(found.bytes);
-                if found.bytes <= limit {
-                    if best.as_ref().is_none_or(|best| found.flops() < best.flops()) {
-                        best = Some(found);
-                    }
-                    break;
-                }
-                if block == 1 {
-                    break;
-                }
-                block /= 2;
-            }
-        }
-        best.ok_or_else(|| {
-            let advice = "allow the exact method that much, or use slq, which needs less";
-            autograd::Error::Memory { needed: least, limit, advice }.into()
+            let vectors = accumulation.unit_vectors(rows, cols);
+            vectors.div_ceil(vectors.div_ceil(BLOCK))
+        };
+        let cost = |programs: &Self| (programs.bytes, programs.flops());
+        least_work(memory, block, cost, |accumulation, block| {
+            Self::plan(&mut tape, &vars, &linearised, accumulation, block)
         })
     }
 
@@ -114,23 +99,12 @@ impl ResidentPrograms {
         block: usize,
     ) -> Result<Self> {
         let &Linearised { rows, cols, latents, .. } = linearised;
-        let (size, wide) = (rows.min(cols), rows < cols);
+        let size = rows.min(cols);
         let numbers = tape.named_input("unit vectors", &[block], DType::U32);
-        let along_rows = accumulation == Accumulation::Products && wide;
-        let length = if along_rows { rows } else { cols };
+        let length = accumulation.length(rows, cols);
         let vectors = tape.one_hot(numbers, length, DType::F64)?;
         let vectors = tape.reshape(vectors, &[block, 1, length])?;
-        let output = match accumulation {
-            Accumulation::Stored => linearised.apply(tape, vectors)?,
-            Accumulation::Products if wide => {
-                let backs = linearised.apply_transpose(tape, vectors)?;
-                linearised.apply(tape, backs)?
-            }
-            Accumulation::Products => {
-                let images = linearised.apply(tape, vectors)?;
-                linearised.apply_transpose(tape, images)?
-            }
-        };
+        let output = accumulation.apply(tape, linearised, vectors)?;
         let mut planner = Planner::new(tape);
         let product = planner.product(numbers, output)?;
         let linearise = planner.linearise()?;
@@ -140,7 +114,7 @@ impl ResidentPrograms {
             Accumulation::Stored => {
                 let columns = tape.named_input("jacobian", &[cols, rows], DType::F64);
                 let across = tape.transpose(columns)?;
-                let (left, right) = if wide { (across, columns) } else { (columns, across) };
+                let (left, right) = if rows < cols { (across, columns) } else { (columns, across) };
                 let gram = tape.matmul(left, right)?;
                 let plan = Plan::new(tape, &Request::outputs(&[gram]))?;
                 (Some(Product { plan, input: columns, output: gram }), gram)
@@ -185,7 +159,7 @@ impl ResidentPrograms {
 
     /// Floating-point operations of the matrix and of what is made of it.
     pub fn flops(&self) -> f64 {
-        let blocks = unit_vectors(self.accumulation(), self.rows, self.cols).div_ceil(self.block);
+        let blocks = self.accumulation().unit_vectors(self.rows, self.cols).div_ceil(self.block);
         let stored = self.stored.as_ref().map_or(0.0, |stored| stored.plan.flops());
         blocks as f64 * self.product.plan.flops() + stored + self.sums.plan.flops() + self.log_det.plan.flops()
     }
@@ -197,11 +171,8 @@ impl ResidentPrograms {
     pub fn load(self, values: &[Vec<f64>], mut machine: Machine) -> Result<ResidentGram> {
         let accumulation = self.accumulation();
         let linearise = self.linearise.map(|plan| machine.load(plan)).transpose()?;
-        let mut load = |Product { plan, input, output }: Product<Plan>| -> Result<Product<PlanId>> {
-            Ok(Product { plan: machine.load(plan)?, input, output })
-        };
-        let product = load(self.product)?;
-        let stored = self.stored.map(load).transpose()?;
+        let product = self.product.load(&mut machine)?;
+        let stored = self.stored.map(|stored| stored.load(&mut machine)).transpose()?;
         let Sums { plan, trace, largest_row_sum } = self.sums;
         let sums = Sums { plan: machine.load(plan)?, trace, largest_row_sum };
         let LogDet { plan, shift, log_det, inverse_trace } = self.log_det;
@@ -223,14 +194,6 @@ impl ResidentPrograms {
             cols: self.cols,
             products: 0,
         })
-    }
-}
-
-/// Unit vectors that have to be multiplied for one matrix.
-fn unit_vectors(accumulation: Accumulation, rows: usize, cols: usize) -> usize {
-    match accumulation {
-        Accumulation::Stored => cols,
-        Accumulation::Products => rows.min(cols),
     }
 }
 
@@ -298,11 +261,11 @@ impl ResidentGram {
             self.machine.write(self.latents, latent)?;
             self.machine.run(plan)?;
         }
-        let total = unit_vectors(self.accumulation, self.rows, self.cols);
+        let total = self.accumulation.unit_vectors(self.rows, self.cols);
         // Numbers in one row of what the blocks add up to, and where it lies.
-        let (width, target, both_ways) = match &self.stored {
-            Some(stored) => (self.rows, stored.input, 1),
-            None => (total, self.gram, 2),
+        let (width, target) = match &self.stored {
+            Some(stored) => (self.rows, stored.input),
+            None => (total, self.gram),
         };
         let mut numbers = vec![0_u32; self.block];
         for first in (0..total).step_by(self.block) {
@@ -312,7 +275,7 @@ impl ResidentGram {
             self.machine.write(self.product.input, &numbers)?;
             self.machine.run(self.product.plan)?;
             self.machine.copy(self.product.output, 0, target, first * width, count * width)?;
-            self.products += both_ways * count as u64;
+            self.products += self.accumulation.products() * count as u64;
             progress(first + count, total);
         }
         match &self.stored {

@@ -5,9 +5,9 @@ use super::spectrum::deterministic;
 use super::{Estimate, JacobianMap, Settings};
 use crate::Result;
 use crate::spectral::{
-    BracketMean, CgOptions, DominantSpace, GolubKahan, LinearMap, ProbeBracket, ProbeKind, ProbeSolves, Real,
-    SlqOptions, complement_probes, conjugate_gradients, dominant_spaces, fill_gaussian, fill_rademacher,
-    orthonormal_probes, stochastic_lanczos_quadrature_in,
+    Bidiagonalisation, BracketMean, CgOptions, DominantSpace, GolubKahan, LinearMap, ProbeBracket, ProbeKind,
+    ProbeSolves, Real, SlqOptions, complement_probes, conjugate_gradients, dominant_spaces, fill_gaussian,
+    fill_rademacher, orthonormal_probes, stochastic_lanczos_quadrature_by,
 };
 use autograd::Element;
 use rand::rngs::StdRng;
@@ -18,7 +18,7 @@ const LEAST_PROBES: usize = 4;
 const DEFLATION_TOLERANCE: f64 = 1e-3;
 
 /// At each latent the middle of the bracket of Gauss-Radau (lower) and Gauss (upper) quadrature, both widened by what rounding of the products may
-/// do, and for the gradient the probes v with weight_k J w, A w = v.
+/// do, and for the gradient the probes v with their solutions w, A w = v.
 ///
 /// The probes of all latents run together, as many of each as the map's block has room for.
 pub(super) fn estimates<T: Real + Element>(
@@ -34,32 +34,75 @@ pub(super) fn estimates<T: Real + Element>(
     };
     let most = if kind == ProbeKind::OrthogonalBasis { d } else { settings.probes };
     let block = map.block().min(most);
-    let mut workspace = GolubKahan::new(map.rows(), d, block * samples, settings.steps)?;
+    let (rows, steps) = (map.rows(), settings.steps);
     let spaces = match settings.deflate {
         0 => Vec::new(),
         _ if settings.directions => Vec::new(),
         at_most => {
             let mut starts = vec![T::from_f64(0.0); samples * d];
             fill_gaussian(generator, &mut starts);
+            let mut workspace = GolubKahan::new(rows, d, samples, steps)?;
             dominant_spaces(&mut workspace, map, samples, &starts, sigma, DEFLATION_TOLERANCE, at_most.min(d - 1))?
         }
     };
     let probes = draw::<T>(generator, kind, most, samples, d, &spaces)?;
+    let mut latents: Vec<Latent<'_, T>> = (0..samples).map(|s| Latent::new(kind, d, spaces.get(s))).collect();
+    let resident = map.krylov(block, steps)?.map(|mut process| {
+        let found = measure(&mut process, sigma, settings, &mut latents, &probes)?;
+        Ok::<_, crate::Error>((found, process.products().total()))
+    });
+    let (used, solves) = match resident.transpose()? {
+        Some((found, products)) => {
+            map.count(products);
+            found
+        }
+        None => {
+            let mut workspace = GolubKahan::new(rows, d, block * samples, steps)?;
+            measure(&mut workspace.on(map)?, sigma, settings, &mut latents, &probes)?
+        }
+    };
+    let mut estimates = latents.iter().map(Latent::estimate).collect::<Result<Vec<_>>>()?;
+    if let Some(mut solves) = solves {
+        let probes = &probes[..used * samples * d];
+        improve(map, sigma, settings, probes, &mut solves)?;
+        for (index, residual) in solves.residuals.iter().enumerate() {
+            let worst = &mut estimates[index % samples].residual;
+            *worst = Some(worst.map_or(*residual, |worst| worst.max(*residual)));
+        }
+        let lengths: Vec<f64> = probes.chunks_exact(d).map(squared_norm).collect();
+        let pairs = directions(d, probes, &solves.solutions, |k| d as f64 / (used as f64 * lengths[k]));
+        for (index, pair) in pairs.into_iter().enumerate() {
+            estimates[index % samples].directions.push(pair);
+        }
+    }
+    Ok(estimates)
+}
+
+/// Runs processes from probes, as many at once as they have room for, until a target is met or all are used, and gives each latent its brackets. The
+/// answer are the number of probes used for each, and solves, where directions are asked for.
+fn measure<T: Real>(
+    process: &mut dyn Bidiagonalisation<T>,
+    sigma: f64,
+    settings: &Settings,
+    latents: &mut [Latent<'_, T>],
+    probes: &[T],
+) -> Result<(usize, Option<ProbeSolves<T>>)> {
+    let (d, samples, capacity) = (process.bidiagonals().cols(), latents.len(), process.bidiagonals().capacity());
+    let most = probes.len() / (samples * d);
     let options = SlqOptions {
         sigma,
         steps: settings.steps,
-        block: block * samples,
-        // Whether they are a basis is known here; interleaved with those of other latents it cannot be seen.
+        block: capacity,
+        // Whether they are a basis is known by the latents; interleaved with those of others it cannot be seen.
         kind: ProbeKind::Independent,
         solve: settings.directions,
     };
-    let mut latents: Vec<Latent<'_, T>> = (0..samples).map(|s| Latent::new(kind, d, spaces.get(s))).collect();
     let mut solves: Option<ProbeSolves<T>> = None;
     let mut used = 0;
     while used < most {
-        let count = block.min(most - used);
+        let count = (capacity / samples).min(most - used);
         let own = &probes[used * samples * d..(used + count) * samples * d];
-        let report = stochastic_lanczos_quadrature_in(&mut workspace, map, count * samples, own, &options)?;
+        let report = stochastic_lanczos_quadrature_by(process, count * samples, own, &options)?;
         for (index, bracket) in report.per_probe.into_iter().enumerate() {
             latents[index % samples].brackets.push(bracket);
         }
@@ -77,24 +120,10 @@ pub(super) fn estimates<T: Real + Element>(
             }
         }
     }
-    let mut estimates = latents.iter().map(Latent::estimate).collect::<Result<Vec<_>>>()?;
-    if let Some(mut solves) = solves {
-        let probes = &probes[..used * samples * d];
-        improve(map, sigma, settings, probes, &mut solves)?;
-        for (index, residual) in solves.residuals.iter().enumerate() {
-            let worst = &mut estimates[index % samples].residual;
-            *worst = Some(worst.map_or(*residual, |worst| worst.max(*residual)));
-        }
-        let lengths: Vec<f64> = probes.chunks_exact(d).map(squared_norm).collect();
-        let pairs = directions(map, probes, &solves.solutions, |k, _| d as f64 / (used as f64 * lengths[k]))?;
-        for (index, pair) in pairs.into_iter().enumerate() {
-            estimates[index % samples].directions.push(pair);
-        }
-    }
-    Ok(estimates)
+    Ok((used, solves))
 }
 
-fn squared_norm<T: Real>(vector: &[T]) -> f64 {
+pub(super) fn squared_norm<T: Real>(vector: &[T]) -> f64 {
     vector.iter().map(|x| x.to_f64() * x.to_f64()).sum()
 }
 

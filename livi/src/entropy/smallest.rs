@@ -22,7 +22,7 @@ pub(super) struct Extreme<T> {
     pub residual: f64,
 }
 
-/// The bound at each latent, its certified end, and d s / (s^2 + sigma^2) J v / |J v| for the gradient.
+/// The bound at each latent, its certified end, and v with d / (s^2 + sigma^2) for the gradient.
 pub(super) fn estimates<T: Real + Element>(
     map: &mut JacobianMap<'_, T>,
     sigma: f64,
@@ -52,7 +52,7 @@ pub(super) fn estimates<T: Real + Element>(
     let bound = |value: f64| bounds::lower_from_smallest_singular_value(value, d, sigma);
     let values = found.iter().map(|found| bound(found.value)).collect::<Result<Vec<_>>>()?;
     let ends = found.iter().map(|found| bound(found.enclosure.0)).collect::<Result<Vec<_>>>()?;
-    let mut estimates = one_value(map, sigma, settings, &values, found)?;
+    let mut estimates = one_value(d, sigma, settings, &values, &found);
     for (estimate, lower) in estimates.iter_mut().zip(ends) {
         estimate.lower = Some(lower);
     }
@@ -83,23 +83,19 @@ pub(super) fn from_spectrum<T: Real + Element>(map: &mut JacobianMap<'_, T>, ind
 
 /// The estimates d/2 log(s^2 + sigma^2), given as `half_log_dets`, for s = |J v|: the gradient of each is that of d <J v, J_gamma v> / (s^2 +
 /// sigma^2).
-pub(super) fn one_value<T: Real + Element>(
-    map: &mut JacobianMap<'_, T>,
+pub(super) fn one_value<T: Real>(
+    d: usize,
     sigma: f64,
     settings: &Settings,
     half_log_dets: &[f64],
-    found: Vec<Extreme<T>>,
-) -> Result<Vec<Estimate>> {
-    let mut pairs = Vec::new();
-    if settings.directions {
-        let factors: Vec<f64> = found.iter().map(|f| map.cols() as f64 / f.value.hypot(sigma).powi(2)).collect();
-        let vectors: Vec<T> = found.iter().flat_map(|f| f.vector.iter().copied()).collect();
-        pairs = directions(map, &vectors, &vectors, |k, _| factors[k])?;
-    }
-    let mut pairs = pairs.into_iter();
-    let estimates = found.into_iter().zip(half_log_dets).map(|(found, &half_log_det)| {
-        let own = pairs.next().into_iter().collect();
+    found: &[Extreme<T>],
+) -> Vec<Estimate> {
+    let estimate = |(found, &half_log_det): (&Extreme<T>, &f64)| {
+        let own = match settings.directions {
+            true => directions(d, &found.vector, &found.vector, |_| d as f64 / found.value.hypot(sigma).powi(2)),
+            false => Vec::new(),
+        };
         Estimate { residual: Some(found.residual), ..deterministic(half_log_det, own) }
-    });
-    Ok(estimates.collect())
+    };
+    found.iter().zip(half_log_dets).map(estimate).collect()
 }

@@ -89,7 +89,7 @@ pub(super) fn exact<T: Real + Element>(
     if settings.directions {
         let rank = spectrum.right.ncols();
         let vectors: Vec<T> = (0..rank).flat_map(|index| spectrum.vector::<T>(index)).collect();
-        found = directions(map, &vectors, &vectors, |k, _| spectrum.values[k].hypot(sigma).powi(-2))?;
+        found = directions(map.cols(), &vectors, &vectors, |k| spectrum.values[k].hypot(sigma).powi(-2));
     }
     Ok(deterministic(value, found))
 }

@@ -54,9 +54,9 @@ pub fn dominant_spaces<T: Real, M: LinearMap<T> + ?Sized>(
     (0..count)
         .map(|probe| {
             let mut space = DominantSpace { vectors: Vec::new(), count: 0, lower: 0.0, upper: 0.0 };
-            let rounding = 8.0 * T::UNIT_ROUNDOFF * process.norm_estimate(probe);
-            for index in 0..at_most.min(process.depth(probe)) {
-                let (value, residual) = process.ritz_pair(probe, index)?;
+            let rounding = 8.0 * T::UNIT_ROUNDOFF * process.bidiagonals().norm_estimate(probe);
+            for index in 0..at_most.min(process.bidiagonals().depth(probe)) {
+                let (value, residual) = process.bidiagonals_mut().ritz_pair(probe, index)?;
                 let (shifted, floor) = (value * value + sigma * sigma, sigma * sigma);
                 let residual = residual + rounding * value;
                 if residual > tolerance * shifted || shifted < 2.0 * floor {

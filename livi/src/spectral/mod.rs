@@ -8,6 +8,7 @@
 //! of threads.
 
 mod arguments;
+mod bidiagonal;
 pub mod bounds;
 mod cg;
 mod deflation;
@@ -24,13 +25,15 @@ mod slq;
 mod small_svd;
 mod smallest;
 #[cfg(test)]
-mod test_maps;
+pub(crate) mod test_maps;
 mod trace;
 mod triplet;
 
+pub use bidiagonal::Bidiagonals;
+pub(crate) use bidiagonal::NEGLIGIBLE;
 pub use cg::{CgOptions, CgReport, conjugate_gradients};
 pub use deflation::{DominantSpace, complement_probes, dominant_spaces};
-pub use golub_kahan::GolubKahan;
+pub use golub_kahan::{GolubKahan, ProcessOn};
 pub use linear_map::{Counted, DenseMap, LinearMap, Products};
 pub use lobpcg::{SmallestOptions, lobpcg};
 pub use paper_variant::{PAPER_STEPS, paper_half_log_det, paper_smallest};
@@ -39,8 +42,8 @@ pub use probes::{fill_gaussian, fill_rademacher, orthonormal_probes};
 pub use quadrature::Quadrature;
 pub use real::Real;
 pub use slq::{
-    BracketMean, ProbeBracket, ProbeKind, ProbeSolves, SlqOptions, SlqReport, stochastic_lanczos_quadrature,
-    stochastic_lanczos_quadrature_in,
+    Bidiagonalisation, BracketMean, ProbeBracket, ProbeKind, ProbeSolves, SlqOptions, SlqReport,
+    stochastic_lanczos_quadrature, stochastic_lanczos_quadrature_by,
 };
 pub use smallest::{krylov_largest, krylov_largest_block, krylov_smallest, krylov_smallest_block};
 pub use trace::{TraceEstimate, frobenius_squared, hutchinson_trace, mean_and_standard_error};

@@ -1,8 +1,8 @@
 //! Stochastic Lanczos quadrature of `1/2 log det(J^T J + sigma^2 I)` with a bracket for every probe.
 
 use super::arguments::{expect_block, expect_positive, expect_sigma, refuse};
-use super::kernels::{add_scaled, dot, norm, scale};
-use super::{Counted, GolubKahan, LinearMap, Products, Real, bounds, mean_and_standard_error};
+use super::kernels::{dot, norm, scale};
+use super::{Bidiagonals, GolubKahan, LinearMap, Products, Real, bounds, mean_and_standard_error};
 use crate::Result;
 
 /// What the probes are to each other.
@@ -104,6 +104,30 @@ impl<T> SlqReport<T> {
     }
 }
 
+/// Golub-Kahan processes on one map, wherever their vectors lie: what [`stochastic_lanczos_quadrature_by`] needs of them.
+///
+/// Blocks of vectors are `count x d`, row-major.
+pub trait Bidiagonalisation<T: Real> {
+    /// Bidiagonalises from each row of `starts` (any length but zero), forgetting any former run.
+    ///
+    /// # Errors
+    /// As [`GolubKahan::run`].
+    fn run(&mut self, count: usize, starts: &[T]) -> Result<()>;
+
+    /// The bidiagonal matrices of the last run.
+    fn bidiagonals(&mut self) -> &mut Bidiagonals;
+
+    /// Writes into each row of `out` the sum w of the first right vectors times the coefficients of its start vector v, a row of `starts`, and
+    /// answers the relative residuals `|A w - v| / |v|` from products with w as it is rounded.
+    ///
+    /// # Errors
+    /// [`Error::Numerical`](crate::Error::Numerical) for products that are not finite; what the map answers.
+    fn combine(&mut self, sigma: f64, coefficients: &[Vec<f64>], starts: &[T], out: &mut [T]) -> Result<Vec<f64>>;
+
+    /// Products made so far.
+    fn products(&self) -> Products;
+}
+
 /// Estimates `1/2 log det A`, `A = J^T J + sigma^2 I_d`, from `count` probes (`count x d`, row-major; their norms do
 /// not matter).
 ///
@@ -140,90 +164,89 @@ pub fn stochastic_lanczos_quadrature<T: Real, M: LinearMap<T> + ?Sized>(
 ) -> Result<SlqReport<T>> {
     expect_positive("number of probes", count)?;
     expect_positive("block", options.block)?;
-    let mut workspace = GolubKahan::new(map.rows(), map.cols(), options.block.min(count), options.steps)?;
-    stochastic_lanczos_quadrature_in(&mut workspace, map, count, probes, options)
-}
-
-/// [`stochastic_lanczos_quadrature`] in memory that is kept between calls: its number of steps and its capacity stand
-/// for the options `steps` and `block`.
-///
-/// # Errors
-/// As [`stochastic_lanczos_quadrature`].
-pub fn stochastic_lanczos_quadrature_in<T: Real, M: LinearMap<T> + ?Sized>(
-    workspace: &mut GolubKahan<T>,
-    map: &mut M,
-    count: usize,
-    probes: &[T],
-    options: &SlqOptions,
-) -> Result<SlqReport<T>> {
-    let mut map = Counted::new(map)?;
-    let (rows, cols) = (map.rows(), map.cols());
-    expect_sigma(options.sigma)?;
-    expect_positive("number of probes", count)?;
+    let cols = map.cols();
+    let mut workspace = GolubKahan::new(map.rows(), cols, options.block.min(count), options.steps)?;
     expect_block("probes", probes, count, cols)?;
     if options.kind == ProbeKind::OrthogonalBasis {
         expect_basis(count, cols, probes)?;
     }
-    let zero = T::from_f64(0.0);
+    stochastic_lanczos_quadrature_by(&mut workspace.on(map)?, count, probes, options)
+}
+
+/// [`stochastic_lanczos_quadrature`] by processes whose memory is kept between calls: its number of steps and its capacity stand for the options
+/// `steps` and `block`. That an orthogonal basis is one is taken for granted.
+///
+/// # Errors
+/// As [`stochastic_lanczos_quadrature`].
+pub fn stochastic_lanczos_quadrature_by<T: Real, P: Bidiagonalisation<T> + ?Sized>(
+    process: &mut P,
+    count: usize,
+    probes: &[T],
+    options: &SlqOptions,
+) -> Result<SlqReport<T>> {
+    let (cols, sigma) = (process.bidiagonals().cols(), options.sigma);
+    expect_sigma(sigma)?;
+    expect_positive("number of probes", count)?;
+    expect_block("probes", probes, count, cols)?;
     let mut solves = options.solve.then(|| ProbeSolves {
-        solutions: vec![zero; count * cols],
+        solutions: vec![T::from_f64(0.0); count * cols],
         weights: Vec::with_capacity(count),
         residuals: Vec::with_capacity(count),
         predicted_residuals: Vec::with_capacity(count),
     });
     let mut per_probe = Vec::with_capacity(count);
     let mut certified_lower = f64::NEG_INFINITY;
-    let block = workspace.capacity().min(count);
-    let mut residual_workspace =
-        if options.solve { (vec![zero; block * rows], vec![zero; block * cols]) } else { (Vec::new(), Vec::new()) };
+    let block = process.bidiagonals().capacity().min(count);
     for start in (0..count).step_by(block) {
         let size = block.min(count - start);
-        let block_probes = &probes[start * cols..(start + size) * cols];
-        workspace.run(&mut map, size, block_probes)?;
+        let own = start * cols..(start + size) * cols;
+        process.run(size, &probes[own.clone()])?;
+        let bidiagonals = process.bidiagonals();
+        let mut coefficients = Vec::with_capacity(size);
         for index in 0..size {
-            let depth = workspace.depth(index);
-            let former = if depth > 2 { depth - 2 } else { 1 };
-            let former_radau = workspace.gauss_radau(index, former)?.half_log(options.sigma);
-            let former_gauss = workspace.gauss(index, former)?.half_log(options.sigma);
-            let radau = workspace.gauss_radau(index, depth)?;
-            let gauss = workspace.gauss(index, depth)?;
-            let (lower, upper) = (radau.half_log(options.sigma), gauss.half_log(options.sigma));
-            let meeting = meeting_point(former_radau, lower, former_gauss, upper);
-            // Once both have converged their order is decided by rounding.
-            let (lower, upper) = (lower.min(upper), lower.max(upper));
-            let scale = cols as f64;
-            let perturbation = 8.0 * T::UNIT_ROUNDOFF * workspace.norm_estimate(index);
-            per_probe.push(ProbeBracket {
-                lower: scale * lower,
-                upper: scale * upper,
-                estimate: scale * meeting.clamp(lower, upper),
-                depth,
-                is_invariant: workspace.is_invariant(index),
-                rounding: scale * gauss.half_log_sensitivity(options.sigma, perturbation),
-            });
-            let ritz_values = &radau.nodes[..depth];
-            certified_lower = certified_lower.max(bounds::lower_from_ritz_values(ritz_values, cols, options.sigma)?);
+            let (bracket, lower) = bidiagonals.bracket(index, sigma, T::UNIT_ROUNDOFF)?;
+            per_probe.push(bracket);
+            certified_lower = certified_lower.max(lower);
             if let Some(solves) = &mut solves {
-                let solution = &mut solves.solutions[(start + index) * cols..(start + index + 1) * cols];
-                let predicted = workspace.solve(index, options.sigma, solution)?;
+                let (found, predicted) = bidiagonals.solve(index, sigma)?;
+                coefficients.push(found);
                 solves.predicted_residuals.push(predicted);
-                solves.weights.push(scale / (count as f64 * workspace.start_norm(index).powi(2)));
+                solves.weights.push(cols as f64 / (count as f64 * bidiagonals.start_norm(index).powi(2)));
             }
         }
-        let Some(solves) = &mut solves else { continue };
-        let solutions = &solves.solutions[start * cols..(start + size) * cols];
-        let (products, residuals) =
-            (&mut residual_workspace.0[..size * rows], &mut residual_workspace.1[..size * cols]);
-        map.apply(size, solutions, products)?;
-        map.apply_transpose(size, products, residuals)?;
-        let pairs = residuals.chunks_exact_mut(cols).zip(solutions.chunks_exact(cols));
-        for ((residual, solution), probe) in pairs.zip(block_probes.chunks_exact(cols)) {
-            add_scaled(options.sigma * options.sigma, solution, residual);
-            add_scaled(-1.0, probe, residual);
-            solves.residuals.push(norm(residual) / norm(probe));
+        if let Some(solves) = &mut solves {
+            let solutions = &mut solves.solutions[own.clone()];
+            solves.residuals.extend(process.combine(sigma, &coefficients, &probes[own], solutions)?);
         }
     }
-    SlqReport::summarise(per_probe, options.kind, certified_lower, solves, map.products())
+    SlqReport::summarise(per_probe, options.kind, certified_lower, solves, process.products())
+}
+
+impl Bidiagonals {
+    /// The bracket of a start vector, and a deterministic lower bound of the log-determinant from its Ritz values.
+    fn bracket(&mut self, probe: usize, sigma: f64, unit_roundoff: f64) -> Result<(ProbeBracket, f64)> {
+        let depth = self.depth(probe);
+        let former = if depth > 2 { depth - 2 } else { 1 };
+        let former_radau = self.gauss_radau(probe, former)?.half_log(sigma);
+        let former_gauss = self.gauss(probe, former)?.half_log(sigma);
+        let radau = self.gauss_radau(probe, depth)?;
+        let gauss = self.gauss(probe, depth)?;
+        let (lower, upper) = (radau.half_log(sigma), gauss.half_log(sigma));
+        let meeting = meeting_point(former_radau, lower, former_gauss, upper);
+        // Once both have converged their order is decided by rounding.
+        let (lower, upper) = (lower.min(upper), lower.max(upper));
+        let scale = self.cols() as f64;
+        let perturbation = 8.0 * unit_roundoff * self.norm_estimate(probe);
+        let bracket = ProbeBracket {
+            lower: scale * lower,
+            upper: scale * upper,
+            estimate: scale * meeting.clamp(lower, upper),
+            depth,
+            is_invariant: self.is_invariant(probe),
+            rounding: scale * gauss.half_log_sensitivity(sigma, perturbation),
+        };
+        Ok((bracket, bounds::lower_from_ritz_values(&radau.nodes[..depth], self.cols(), sigma)?))
+    }
 }
 
 impl<T> SlqReport<T> {

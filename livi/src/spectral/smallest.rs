@@ -130,12 +130,12 @@ fn krylov_extreme<T: Real, M: LinearMap<T>>(
         let mut seen = Vec::with_capacity(count);
         for (probe, vector) in vectors.chunks_exact_mut(cols).enumerate() {
             process.extreme_right_vector(probe, largest, vector)?;
-            seen.push(process.ritz_pair(probe, 0)?.0);
+            seen.push(process.bidiagonals_mut().ritz_pair(probe, 0)?.0);
         }
         let measured = measure_block(map, count, vectors)?;
         let mut next = Vec::with_capacity(count);
         for (probe, triplet) in measured.into_iter().enumerate() {
-            let depth = process.depth(probe);
+            let depth = process.bidiagonals().depth(probe);
             let former = found.get(probe);
             // What has converged stays as it is while the others go on.
             if former.is_some_and(|former| former.converged) {

@@ -2,10 +2,10 @@
 
 use super::program::{DataShape, Program};
 use crate::config::{Config, EntropyConfig};
-use crate::entropy::{DirectionPrograms, Method, Settings};
+use crate::entropy::{DirectionPrograms, Settings};
 use crate::model::Model;
 use crate::{Error, Result};
-use autograd::Plan;
+use autograd::{Device, Plan};
 
 /// A recorded training step with all its plans, not yet loaded.
 pub(super) struct StepPlans {
@@ -21,36 +21,44 @@ pub(super) struct StepPlans {
 }
 
 impl StepPlans {
-    /// Records and plans a step with the chunks that the configuration asks for.
-    fn new(config: &Config, model: &Model, shape: DataShape) -> Result<Self> {
+    /// Records and plans a step for a device with the chunks that the configuration asks for.
+    fn new(config: &Config, model: &Model, shape: DataShape, device: Device) -> Result<Self> {
         let mut program = Program::record(config, model, shape)?;
         let (step, preparation, chunk) = (program.plan()?, program.preparation_plan()?, program.chunk_plan()?);
-        let directions = match (config.entropy.method, &model.sampler, &program.draw.sampled) {
-            (Method::Exact, _, _) => None,
-            (method, Some(sampler), Some(sampled)) => {
+        let directions = match (program.directions, &model.sampler, &program.draw.sampled) {
+            (Some(inputs), Some(sampler), Some(sampled)) => {
+                let method = config.entropy.method;
                 let latents = config.entropy.latents_of(config.training.samples);
                 let settings = settings_of(&config.entropy);
                 let (tape, parameters) = (&mut program.tape, &sampled.parameters);
-                Some(DirectionPrograms::record(tape, &**sampler, parameters, method, settings, latents)?)
+                Some(DirectionPrograms::record(
+                    tape, &**sampler, parameters, method, settings, latents, inputs, device,
+                )?)
             }
             _ => None,
         };
         Ok(Self { program, step, preparation, chunk, directions })
     }
 
-    /// The same within so many bytes: with the chunks that the configuration asks for, or else with the largest that fit. The number of weight samples
+    /// The same for a device within so many bytes: with the chunks that the configuration asks for, or else with the largest that fit. The number of weight samples
     /// in a chunk goes into the configuration, unless it is all of them.
     ///
     /// # Errors
     /// Those of recording; [`Error::Autograd`] naming the least memory that would do.
-    pub fn within(config: &mut Config, model: &Model, shape: DataShape, limit: Option<usize>) -> Result<Self> {
+    pub fn within(
+        config: &mut Config,
+        model: &Model,
+        shape: DataShape,
+        device: Device,
+        limit: Option<usize>,
+    ) -> Result<Self> {
         let samples = config.training.samples;
         let fixed = config.training.chunk != 0;
         let mut chunk = config.training.chunk_of(samples);
         // Where weights are many and the network is small, chunks take more than all samples at once.
         let mut least = usize::MAX;
         loop {
-            let made = Self::new(config, model, shape)?;
+            let made = Self::new(config, model, shape, device)?;
             let needed = made.peak_bytes();
             let Some(limit) = limit.filter(|&limit| needed > limit) else { return Ok(made) };
             least = least.min(needed);

@@ -1,10 +1,11 @@
 //! The training program: one tape with the objective, its gradient and the optimiser, and where its buffers are.
 
 use super::optimiser::{Adam, Corrections};
+use super::plans::settings_of;
 use crate::Result;
 use crate::config::{Config, Dtype, LikelihoodKind};
 use crate::draw::{Draw, Sampled};
-use crate::entropy::{Constants, Method, record_exact, record_surrogate};
+use crate::entropy::{Constants, DirectionInputs, Method, Surrogate, record_exact, record_surrogate};
 use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use crate::model::Model;
 use crate::sampler::Sampler;
@@ -41,9 +42,10 @@ pub struct Program {
     pub index: Option<Var>,
     /// The weights of all samples.
     pub draw: Draw,
-    /// Weights u (K, L, m) and directions v (K, L, d) at the first L latents of the entropy's gradient, for methods whose work is done outside of
-    /// the plan.
-    pub directions: Option<(Var, Var)>,
+    /// Directions of the entropy's gradient at the first L latents, for methods whose work is done outside of the plan.
+    pub directions: Option<DirectionInputs>,
+    /// What their surrogate holds fixed, [`Surrogate::u`].
+    pub fixed: Option<Var>,
     /// The network's part, where it works through weight samples in chunks before the step.
     pub chunks: Option<Chunks>,
     /// Expected log-likelihood of the whole training set, scalar; without chunks.
@@ -188,6 +190,7 @@ impl Program {
             index,
             draw,
             directions: complexity.directions,
+            fixed: complexity.fixed,
             likelihood: chunks.is_none().then_some(likelihood),
             chunks,
             loss,
@@ -301,14 +304,15 @@ struct Complexity {
     prior: Var,
     half_log_det: Option<Var>,
     scale_entropy: Option<Var>,
-    directions: Option<(Var, Var)>,
+    directions: Option<DirectionInputs>,
+    fixed: Option<Var>,
 }
 
 impl Complexity {
     fn record(t: &mut Tape, config: &Config, model: &Model, draw: &Draw) -> Result<Self> {
         let mut prior = None;
         let mut entropy = None;
-        let (mut half_log_det, mut scale_entropy, mut directions) = (None, None, None);
+        let (mut half_log_det, mut scale_entropy, mut directions, mut fixed) = (None, None, None, None);
         if let (Some(sampled), Some(sampler)) = (&draw.sampled, &model.sampler) {
             let scales = sampled.scales.map(|scales| scales.values);
             prior = Some(model.prior.record(t, &model.drawn, sampled.recorded.theta, model.sigma, scales)?);
@@ -319,7 +323,7 @@ impl Complexity {
                 let more = t.scale(scales.entropy, weight)?;
                 weighted = t.add(weighted, more)?;
             }
-            (half_log_det, directions) = (measured.half_log_det, measured.directions);
+            (half_log_det, directions, fixed) = (measured.half_log_det, measured.directions, measured.fixed);
             (entropy, scale_entropy) = (Some(weighted), sampled.scales.map(|scales| scales.entropy));
         }
         if let Some(points) = draw.points {
@@ -338,7 +342,7 @@ impl Complexity {
             Some(entropy) => t.add(weighted_prior, entropy)?,
             None => weighted_prior,
         };
-        Ok(Self { weighted, prior, half_log_det, scale_entropy, directions })
+        Ok(Self { weighted, prior, half_log_det, scale_entropy, directions, fixed })
     }
 }
 
@@ -347,12 +351,13 @@ struct Measured {
     /// A scalar with its gradient.
     surrogate: Var,
     half_log_det: Option<Var>,
-    directions: Option<(Var, Var)>,
+    directions: Option<DirectionInputs>,
+    fixed: Option<Var>,
 }
 
 impl Measured {
     fn record(t: &mut Tape, config: &Config, model: &Model, sampled: &Sampled, sampler: &dyn Sampler) -> Result<Self> {
-        let (m, d, samples) = (sampler.outputs(), sampler.latents(), config.training.samples);
+        let samples = config.training.samples;
         let latents = config.entropy.latents_of(samples);
         let own;
         let recorded = if latents == samples {
@@ -362,17 +367,18 @@ impl Measured {
             own = sampler.record(t, &sampled.parameters, first)?;
             &own
         };
-        let (half_log_det, sum, directions) = if config.entropy.method == Method::Exact {
+        let weight = 1.0 / latents as f64;
+        if config.entropy.method == Method::Exact {
             let exact = record_exact(t, recorded, model.sigma)?;
-            (Some(t.mean_all(exact.half_log_det)?), exact.surrogate, None)
-        } else {
-            let probes = if config.entropy.method == Method::Slq { config.entropy.probes } else { 1 };
-            let dtype = t.dtype(sampled.latents);
-            let u = t.named_input("entropy.u", &[probes, latents, m], dtype);
-            let v = t.named_input("entropy.v", &[probes, latents, d], dtype);
-            (None, record_surrogate(t, recorded, u, v)?, Some((u, v)))
-        };
-        Ok(Self { surrogate: t.scale(sum, 1.0 / latents as f64)?, half_log_det, directions })
+            let (mean, surrogate) = (t.mean_all(exact.half_log_det)?, t.scale(exact.surrogate, weight)?);
+            return Ok(Self { surrogate, half_log_det: Some(mean), directions: None, fixed: None });
+        }
+        let (entropy, dtype) = (&config.entropy, t.dtype(sampled.latents));
+        let settings = settings_of(entropy);
+        let inputs = DirectionInputs::record(t, entropy.method, &settings, latents, sampler.latents(), dtype);
+        let Surrogate { value, u } = record_surrogate(t, recorded, inputs)?;
+        let surrogate = t.scale(value, weight)?;
+        Ok(Self { surrogate, half_log_det: None, directions: Some(inputs), fixed: Some(u) })
     }
 }
 

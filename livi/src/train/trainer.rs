@@ -111,7 +111,7 @@ impl Trainer {
         let shape = DataShape { rows, inputs, outputs: columns, batch, streamed };
         let mut config = config.clone();
         let mut machine = Machine::on(device)?;
-        let plans = StepPlans::within(&mut config, &model, shape, memory_limit(&machine, memory)?)?;
+        let plans = StepPlans::within(&mut config, &model, shape, device, memory_limit(&machine, memory)?)?;
         let (flops, peak_bytes) = (plans.flops(&config), plans.peak_bytes());
         let StepPlans { mut program, step, preparation, chunk, directions } = plans;
         let step = machine.load(step)?;
@@ -335,17 +335,13 @@ impl Trainer {
     fn find_directions(&mut self, done: u64) -> Result<f64> {
         let seed = self.seed() ^ done.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let Self { config, program, machine, directions, posterior, .. } = self;
-        let (Some(directions), Some((u, v)), Some(sampled)) = (directions, program.directions, &program.draw.sampled)
-        else {
+        let (Some(directions), Some(sampled)) = (directions, &program.draw.sampled) else {
             return Ok(0.0);
         };
         let latents = machine.read_f64(sampled.latents)?;
         let each = latents.len() / config.training.samples;
         let measured = &latents[..config.entropy.latents_of(config.training.samples) * each];
-        let found = directions.compute(machine, measured, posterior.model.sigma, seed)?;
-        machine.write_f64(u, &found.u)?;
-        machine.write_f64(v, &found.v)?;
-        Ok(found.half_log_det)
+        directions.compute(machine, measured, posterior.model.sigma, seed)
     }
 
     /// Runs the network on one chunk of weight samples after another, unless the step has the network in itself.

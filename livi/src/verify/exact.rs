@@ -5,8 +5,7 @@ use super::{MethodRow, Side, Task};
 use crate::Result;
 use crate::device::is_card;
 use crate::entropy::{
-    GramFigures, GramMachine, GramPrograms, Method, ResidentGram, ResidentPrograms, Spectrum, announced_bytes,
-    parameters, record_exact,
+    GramFigures, GramMachine, GramPrograms, Method, ResidentGram, ResidentPrograms, Spectrum, parameters, record_exact,
 };
 use crate::spectral::Real;
 use autograd::{DType, Machine, Plan, Request, Tape};
@@ -37,7 +36,7 @@ impl Task<'_> {
         let recorded = self.sampler.record(&mut tape, &vars, latent)?;
         let value = record_exact(&mut tape, &recorded, self.sigma)?.half_log_det;
         let plan = Plan::new(&tape, &Request::outputs(&[value]))?;
-        let bytes = announced_bytes(&[&plan]);
+        let bytes = plan.peak_bytes();
         let mut machine = Machine::on(self.device)?;
         let plan = machine.load(plan)?;
         parameters::write(&mut machine, &vars, self.parameters)?;
@@ -50,7 +49,7 @@ impl Task<'_> {
         }
         let row = self.row(total, self.latents.len() as u64, begin.elapsed().as_secs_f64(), bytes);
         let spectra = {
-            let mut loaded = Planned::record(self, DType::F64)?.load(self)?;
+            let mut loaded = Planned::record(self, DType::F64, false)?.load(self)?;
             self.run::<f64, _>(&mut loaded, |map, _| Spectrum::compute(map))?.0
         };
         let singular_values: Vec<Vec<f64>> = spectra.into_iter().map(|spectrum| spectrum.values).collect();

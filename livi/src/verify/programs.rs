@@ -2,8 +2,9 @@
 
 use super::Task;
 use crate::Result;
-use crate::entropy::{Jacobian, JacobianPrograms, announced_bytes, parameters};
-use autograd::{DType, Machine, Tape, Var};
+use crate::device::is_card;
+use crate::entropy::{Jacobian, JacobianPrograms, parameters};
+use autograd::{DType, Machine, Plan, Tape, Var};
 
 /// Probes at once where memory allows.
 const MOST_AT_ONCE: usize = 32;
@@ -16,25 +17,31 @@ pub(super) struct Planned {
     bytes: usize,
     /// Bytes of one number.
     number: usize,
+    /// Whether the Krylov spaces of quadrature are in the plans.
+    resident: bool,
 }
 
 impl Planned {
-    /// Plans for as many probes at once as the memory allows.
+    /// Plans for as many probes at once as the memory allows; on a card quadrature, if it is asked for, keeps its Krylov spaces there.
     ///
     /// # Errors
     /// [`autograd::Error::Memory`] where not even one probe fits; those of recording and planning.
-    pub fn record(task: &Task<'_>, dtype: DType) -> Result<Self> {
+    pub fn record(task: &Task<'_>, dtype: DType, quadrature: bool) -> Result<Self> {
         let mut tape = Tape::new();
         let vars: Vec<Var> = parameters::declare(&mut tape, task.sampler, dtype);
         let limit = task.memory.unwrap_or(usize::MAX);
         let cols = task.sampler.latents();
         let mut block = task.settings.probes.clamp(1, MOST_AT_ONCE).min(cols);
+        let (sampler, steps) = (task.sampler, task.settings.steps);
+        let resident = quadrature && is_card(task.device);
         loop {
-            let programs = JacobianPrograms::record(&mut tape, task.sampler, &vars, dtype, block)?;
-            let bytes = announced_bytes(&programs.plans().collect::<Vec<_>>());
-            let needed = bytes + krylov_bytes(programs.rows(), cols, block, task.settings.steps, dtype.size());
+            let krylov = resident.then_some(steps);
+            let programs = JacobianPrograms::record_samples(&mut tape, sampler, &vars, dtype, 1, block, krylov)?;
+            let bytes = Plan::peak_bytes_together(programs.plans());
+            let spaces = if resident { 1 } else { block };
+            let needed = bytes + krylov_bytes(programs.rows(), cols, spaces, steps, dtype.size());
             if needed <= limit {
-                return Ok(Self { programs, parameters: vars, bytes, number: dtype.size() });
+                return Ok(Self { programs, parameters: vars, bytes, number: dtype.size(), resident });
             }
             if block == 1 {
                 let advice = "allow that much, or take fewer steps";
@@ -53,7 +60,8 @@ impl Planned {
         let jacobian = self.programs.load(&mut machine)?;
         parameters::write(&mut machine, &self.parameters, task.parameters)?;
         jacobian.fold(&mut machine)?;
-        Ok(Loaded { machine, jacobian, bytes: self.bytes, number: self.number })
+        let Self { bytes, number, resident, .. } = self;
+        Ok(Loaded { machine, jacobian, bytes, number, resident })
     }
 }
 
@@ -65,6 +73,8 @@ pub(super) struct Loaded {
     bytes: usize,
     /// Bytes of one number.
     number: usize,
+    /// Whether the Krylov spaces of quadrature are in the plans.
+    pub resident: bool,
 }
 
 impl Loaded {

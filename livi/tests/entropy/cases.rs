@@ -184,9 +184,23 @@ pub fn with_maps<T: Real + Element, A>(
     block: usize,
     ask: impl FnOnce(&mut JacobianMap<'_, T>) -> A,
 ) -> A {
+    with_krylov(sampler, parameters, latent, samples, block, None, ask)
+}
+
+/// The same with programs for Krylov processes of so many steps, whose vectors stay with the machine.
+pub fn with_krylov<T: Real + Element, A>(
+    sampler: &dyn Sampler,
+    parameters: &[Vec<f64>],
+    latent: &[f64],
+    samples: usize,
+    block: usize,
+    krylov: Option<usize>,
+    ask: impl FnOnce(&mut JacobianMap<'_, T>) -> A,
+) -> A {
     let mut tape = Tape::new();
     let vars: Vec<Var> = sampler.parameters().iter().map(|p| tape.input(&p.shape, T::DTYPE)).collect();
-    let programs = JacobianPrograms::record_samples(&mut tape, sampler, &vars, T::DTYPE, samples, block).unwrap();
+    let programs =
+        JacobianPrograms::record_samples(&mut tape, sampler, &vars, T::DTYPE, samples, block, krylov).unwrap();
     let mut machine = Machine::cpu(1).unwrap();
     let jacobian = programs.load(&mut machine).unwrap();
     fill(&mut machine, &vars, parameters);

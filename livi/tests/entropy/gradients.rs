@@ -2,12 +2,12 @@
 
 use crate::cases::{Case, dense_jacobian, evaluate, half_log_det, record, singular_values, small, uniform, with_map};
 use autograd::{DType, Machine, Plan, Request, Tape, Var};
-use livi::entropy::{Direction, Method, Settings, estimate, record_exact, record_surrogate};
+use livi::entropy::{Direction, DirectionInputs, Method, Settings, estimate, record_exact, record_surrogate};
 use livi::spectral::mean_and_standard_error;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-const SIGMA: f64 = 0.2;
+pub const SIGMA: f64 = 0.2;
 
 /// Directions of a method at the case's latent.
 fn directions(case: &Case, method: Method, settings: &Settings, seed: u64) -> Vec<Direction> {
@@ -20,8 +20,7 @@ fn directions(case: &Case, method: Method, settings: &Settings, seed: u64) -> Ve
 struct Surrogate {
     machine: Machine,
     plan: autograd::PlanId,
-    u: Var,
-    v: Var,
+    inputs: DirectionInputs,
     gradients: Vec<Var>,
 }
 
@@ -31,34 +30,39 @@ impl Surrogate {
         let vars: Vec<Var> = case.sampler.parameters().iter().map(|p| tape.input(&p.shape, DType::F64)).collect();
         let latents = tape.input(&[1, case.d()], DType::F64);
         let recorded = case.sampler.record(&mut tape, &vars, latents).unwrap();
-        let u = tape.input(&[count, 1, case.m()], DType::F64);
-        let v = tape.input(&[count, 1, case.d()], DType::F64);
-        let surrogate = record_surrogate(&mut tape, &recorded, u, v).unwrap();
+        let inputs = DirectionInputs {
+            v: tape.input(&[count, 1, case.d()], DType::F64),
+            w: tape.input(&[count, 1, case.d()], DType::F64),
+            factors: tape.input(&[count, 1], DType::F64),
+        };
+        let surrogate = record_surrogate(&mut tape, &recorded, inputs).unwrap().value;
         let gradients = tape.grad(surrogate, &vars).unwrap();
         let plan = Plan::new(&tape, &Request::outputs(&gradients)).unwrap();
         let mut machine = Machine::cpu(1).unwrap();
         let plan = machine.load(plan).unwrap();
         crate::cases::fill(&mut machine, &vars, &case.parameters);
         crate::cases::fill(&mut machine, &[latents], std::slice::from_ref(&case.latent));
-        Self { machine, plan, u, v, gradients }
+        Self { machine, plan, inputs, gradients }
     }
 
     fn gradient(&mut self, directions: &[Direction]) -> Vec<Vec<f64>> {
-        let u: Vec<f64> = directions.iter().flat_map(|d| d.u.clone()).collect();
         let v: Vec<f64> = directions.iter().flat_map(|d| d.v.clone()).collect();
-        self.machine.write(self.u, &u).unwrap();
-        self.machine.write(self.v, &v).unwrap();
+        let w: Vec<f64> = directions.iter().flat_map(|d| d.w.clone()).collect();
+        let factors: Vec<f64> = directions.iter().map(|d| d.factor).collect();
+        for (var, values) in [(self.inputs.v, v), (self.inputs.w, w), (self.inputs.factors, factors)] {
+            self.machine.write(var, &values).unwrap();
+        }
         self.machine.run(self.plan).unwrap();
         self.gradients.iter().map(|&g| self.machine.read_f64(g).unwrap()).collect()
     }
 }
 
-fn gradient_of(case: &Case, directions: &[Direction]) -> Vec<Vec<f64>> {
+pub fn gradient_of(case: &Case, directions: &[Direction]) -> Vec<Vec<f64>> {
     Surrogate::new(case, directions.len()).gradient(directions)
 }
 
 /// Gradients of the exact value: through the factorisation, and of its surrogate.
-fn exact_gradients(case: &Case) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+pub fn exact_gradients(case: &Case) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let mut recording = record(case.sampler.as_ref());
     let exact = record_exact(&mut recording.tape, &recording.recorded, SIGMA).unwrap();
     let vars = recording.parameters.clone();
@@ -71,7 +75,7 @@ fn exact_gradients(case: &Case) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     (values, second)
 }
 
-fn relative_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
+pub fn relative_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
     let (a, b) = (a.concat(), b.concat());
     let difference: f64 = a.iter().zip(&b).map(|(x, y)| (x - y).powi(2)).sum();
     let scale: f64 = b.iter().map(|y| y * y).sum();

@@ -68,23 +68,25 @@ fn a_cut_that_keeps_nothing_or_more_than_there_is_or_spares_a_whole_matrix_is_re
 }
 
 #[test]
-fn unfolded_products_are_those_of_the_dense_jacobian_for_every_number_of_vectors() {
+fn a_product_with_the_map_and_its_transpose_is_one_with_the_dense_gram_matrix_for_every_number_of_vectors() {
     for case in small() {
-        let (m, d) = (case.m(), case.d());
+        let d = case.d();
         let dense = dense_jacobian(case.sampler.as_ref(), &case.parameters, &case.latent);
+        let gram = dense.transpose() * &dense;
         with_map::<f64, _>(case.sampler.as_ref(), &case.parameters, &case.latent, 3, |map| {
             for count in [1, 2, 3, 4, 5, 7] {
                 let vectors = uniform(count * d, count as u64);
-                let mut images = vec![0.0; count * m];
-                map.unfolded(count, &vectors, &mut images).unwrap();
-                for (vector, image) in vectors.chunks_exact(d).zip(images.chunks_exact(m)) {
-                    for i in 0..m {
-                        let truth: f64 = (0..d).map(|j| dense[(i, j)] * vector[j]).sum();
-                        assert!((image[i] - truth).abs() < 1e-12, "{} {count}", case.name);
+                let (mut images, mut backs) = (vec![0.0; count * map.rows()], vec![0.0; count * d]);
+                map.apply(count, &vectors, &mut images).unwrap();
+                map.apply_transpose(count, &images, &mut backs).unwrap();
+                for (vector, back) in vectors.chunks_exact(d).zip(backs.chunks_exact(d)) {
+                    for i in 0..d {
+                        let truth: f64 = (0..d).map(|j| gram[(i, j)] * vector[j]).sum();
+                        assert!((back[i] - truth).abs() < 1e-12, "{} {count}", case.name);
                     }
                 }
             }
-            assert_eq!(map.products(), 22);
+            assert_eq!(map.products(), 44);
         });
     }
 }

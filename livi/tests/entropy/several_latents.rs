@@ -42,8 +42,9 @@ fn check(case: &Case, method: Method, settings: &Settings) {
         assert!(close(a.upper.unwrap_or(0.0), b.upper.unwrap_or(0.0)), "{}", case.name);
         assert_eq!(a.directions.len(), b.directions.len());
         for (p, q) in a.directions.iter().zip(&b.directions) {
-            let scale = q.u.iter().map(|x| x.abs()).fold(1.0, f64::max);
-            assert!(p.u.iter().zip(&q.u).all(|(x, y)| (x - y).abs() < 1e-6 * scale), "{}", case.name);
+            let scale = q.w.iter().map(|x| x.abs()).fold(1.0, f64::max);
+            assert!(p.w.iter().zip(&q.w).all(|(x, y)| (x - y).abs() < 1e-6 * scale), "{}", case.name);
+            assert!(close(p.factor, q.factor), "{}", case.name);
         }
     }
 }

@@ -6,7 +6,8 @@
 //! text.
 //!
 //! `jvp` and `vjp` are the products that entropies are made of here: those of a map with the Jacobian's singular values, whose last layer is folded
-//! (its factorisation is the job `fold`, once a step); `jvp_unfolded` is J v itself. On a card these are the plans alone, with vectors that lie there,
+//! (its factorisation is the job `fold`, once a step); `jvp_unfolded` is J v itself, with
+//! the forward pass. On a card these are the plans alone, with vectors that lie there,
 //! and the jobs whose names end in `_carried` bring vectors and images there and back. The exact entropy is computed whole on a card; on a
 //! processor it is timed on single blocks of unit vectors and extrapolated to all, and computed whole with `--full`. With `--steps` the plans and
 //! kinds of work of whole training steps are printed too.

@@ -2,7 +2,9 @@
 
 use crate::{BUDGET, SIGMA, measure};
 use autograd::{DType, Device, Machine, Plan, Request, Tape, Var};
-use livi::entropy::{DirectionPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate};
+use livi::entropy::{
+    DirectionInputs, DirectionPrograms, Jacobian, JacobianPrograms, Method, Settings, estimates, record_surrogate,
+};
 use livi::sampler::{Sampler, initial_parameters, published};
 use livi::spectral::{LinearMap, fill_gaussian};
 use livi_benches::{Arguments, Fence, Figures, Gauge};
@@ -23,8 +25,8 @@ pub struct Bench {
 struct Loaded {
     machine: Machine,
     jacobian: Jacobian,
-    /// Floating-point operations of one product, one transposed and one unfolded product of the whole block.
-    flops: [f64; 3],
+    /// Floating-point operations of one product and one transposed product of the whole block.
+    flops: [f64; 2],
     /// Bytes that all plans announce.
     announced: usize,
 }
@@ -59,15 +61,23 @@ impl Bench {
         Ok(())
     }
 
-    fn load(&self, block: usize) -> livi::Result<Loaded> {
+    /// Products of blocks of vectors; with a number of steps, Krylov processes of as many vectors that stay on the card.
+    fn load(&self, block: usize, krylov: Option<usize>) -> livi::Result<Loaded> {
         let mut tape = Tape::new();
         let vars = self.declare(&mut tape);
-        let programs =
-            JacobianPrograms::record_samples(&mut tape, &*self.sampler, &vars, DType::F32, self.samples, block)?;
-        // After the linearisation: folded, transposed, unfolded of one vector, then of a block.
+        let programs = JacobianPrograms::record_samples(
+            &mut tape,
+            &*self.sampler,
+            &vars,
+            DType::F32,
+            self.samples,
+            block,
+            krylov,
+        )?;
+        // Folded and transposed of a block come last before the plans of Krylov processes, which are three.
         let all: Vec<f64> = programs.plans().map(Plan::flops).collect();
-        let last = &all[all.len() - 3..];
-        let flops = [last[0], last[1], last[2]];
+        let products = all.len() - if krylov.is_some() { 3 } else { 0 };
+        let flops = [all[products - 2], all[products - 1]];
         let announced = Plan::peak_bytes_together(programs.plans());
         let mut machine = Machine::on(self.device)?;
         let jacobian = programs.load(&mut machine)?;
@@ -77,30 +87,17 @@ impl Bench {
         Ok(Loaded { machine, jacobian, flops, announced })
     }
 
-    /// Forward pass, folding, and folded products of one and of eight vectors a latent.
+    /// Forward pass, J v with the forward pass in it, folding, and folded products of one and of eight vectors a latent.
     pub fn products(&self, arguments: &Arguments, gauge: &mut Gauge) -> livi::Result<()> {
         let sizes = &self.sizes;
-        if arguments.wants("forward", sizes) {
-            gauge.reset()?;
-            let mut tape = Tape::new();
-            let vars = self.declare(&mut tape);
-            let z = tape.named_input("z", &[self.samples, self.sampler.latents()], DType::F32);
-            let theta = self.sampler.record(&mut tape, &vars, z)?.theta;
-            let plan = Plan::new(&tape, &Request::outputs(&[theta]))?;
-            let (flops, announced) = (plan.flops(), plan.peak_bytes());
-            let mut machine = Machine::on(self.device)?;
-            let plan = machine.load(plan)?;
-            self.write(&mut machine, &vars)?;
-            machine.write_f64(z, &self.latents)?;
-            let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, gauge)?;
-            arguments.show("forward", sizes, &Figures { announced: Some(announced), ..figures });
+        for job in ["forward", "jvp_unfolded"] {
+            if arguments.wants(job, sizes) {
+                self.whole(arguments, gauge, job)?;
+            }
         }
         for block in [1, 8] {
             let of = |product: &str| if block == 1 { product.to_string() } else { format!("{product}_block{block}") };
-            let mut names = vec![of("jvp"), of("vjp")];
-            if block == 1 {
-                names.push("jvp_unfolded".into());
-            }
+            let names = [of("jvp"), of("vjp")];
             if names.iter().any(|job| arguments.wants(job, sizes)) || (block == 1 && arguments.wants("fold", sizes)) {
                 gauge.reset()?;
                 self.block(arguments, gauge, block, &names)?;
@@ -109,10 +106,35 @@ impl Bench {
         Ok(())
     }
 
-    /// Products of one block of vectors: folded, transposed, unfolded.
+    /// The sampler's output, or its tangent for one vector a latent.
+    fn whole(&self, arguments: &Arguments, gauge: &mut Gauge, job: &str) -> livi::Result<()> {
+        gauge.reset()?;
+        let mut tape = Tape::new();
+        let vars = self.declare(&mut tape);
+        let shape = [self.samples, self.sampler.latents()];
+        let z = tape.named_input("z", &shape, DType::F32);
+        let mut output = self.sampler.record(&mut tape, &vars, z)?.theta;
+        let mut inputs = vec![z];
+        if job == "jvp_unfolded" {
+            let tangent = tape.named_input("tangent", &shape, DType::F32);
+            output = tape.jvp(&[output], &[(z, tangent)])?[0].unwrap_or_else(|| tape.zeros_like(output));
+            inputs.push(tangent);
+        }
+        let plan = Plan::new(&tape, &Request::outputs(&[output]))?;
+        let (flops, announced) = (plan.flops(), plan.peak_bytes());
+        let mut machine = Machine::on(self.device)?;
+        let plan = machine.load(plan)?;
+        self.write(&mut machine, &vars)?;
+        inputs.into_iter().try_for_each(|input| machine.write_f64(input, &self.latents))?;
+        let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, gauge)?;
+        arguments.show(job, &self.sizes, &Figures { announced: Some(announced), ..figures });
+        Ok(())
+    }
+
+    /// Products of one block of vectors: folded and transposed.
     fn block(&self, arguments: &Arguments, gauge: &Gauge, block: usize, names: &[String]) -> livi::Result<()> {
         let sizes = &self.sizes;
-        let Loaded { mut machine, jacobian, flops, announced } = self.load(block)?;
+        let Loaded { mut machine, jacobian, flops, announced } = self.load(block, None)?;
         if block == 1 && arguments.wants("fold", sizes) {
             let fence = Fence::new(&mut machine)?;
             let timing = measure(|| {
@@ -124,10 +146,9 @@ impl Bench {
         let count = block * self.samples;
         let mut vectors = vec![0.0_f32; count * jacobian.cols()];
         let mut covectors = vec![0.0_f32; count * jacobian.rows()];
-        let mut images = vec![0.0_f32; count * jacobian.outputs()];
         fill_gaussian(&mut StdRng::seed_from_u64(2), &mut vectors);
         let plans = jacobian.loaded_plans();
-        let plans = &plans[plans.len() - 3..];
+        let plans = &plans[plans.len() - 2..];
         for (k, name) in names.iter().enumerate() {
             if !arguments.wants(name, sizes) {
                 continue;
@@ -136,8 +157,7 @@ impl Bench {
                 let mut map = jacobian.map::<f32>(machine);
                 match k {
                     0 => map.apply(count, &vectors, &mut covectors),
-                    1 => map.apply_transpose(count, &covectors, &mut vectors),
-                    _ => map.unfolded(count, &vectors, &mut images),
+                    _ => map.apply_transpose(count, &covectors, &mut vectors),
                 }
             };
             if arguments.on_card() {
@@ -159,7 +179,7 @@ impl Bench {
     pub fn smallest(&self, arguments: &Arguments, gauge: &mut Gauge) -> livi::Result<()> {
         let settings = Settings { steps: 5, iterations: 0, directions: false, ..Settings::default() };
         self.values(arguments, gauge, "s_min_value", Method::Smallest, 1, &settings)?;
-        self.gradient(arguments, gauge, "s_min_value_and_grad", Method::Smallest, 1, settings)
+        self.gradient(arguments, gauge, "s_min_value_and_grad", Method::Smallest, settings)
     }
 
     pub fn quadrature(
@@ -174,7 +194,7 @@ impl Bench {
         self.values(arguments, gauge, &format!("slq_value_{probes}x{steps}"), Method::Slq, probes, &settings)?;
         if gradient {
             let job = format!("slq_grad_krylov_{probes}x{steps}");
-            self.gradient(arguments, gauge, &job, Method::Slq, probes, settings)?;
+            self.gradient(arguments, gauge, &job, Method::Slq, settings)?;
         }
         Ok(())
     }
@@ -192,7 +212,8 @@ impl Bench {
             return Ok(());
         }
         gauge.reset()?;
-        let Loaded { mut machine, jacobian, flops, announced } = self.load(block)?;
+        let krylov = (method == Method::Slq && arguments.on_card()).then_some(settings.steps);
+        let Loaded { mut machine, jacobian, flops, announced } = self.load(block, krylov)?;
         let work = settings.steps as f64 * (flops[0] + flops[1]);
         let timing = measure(|| {
             jacobian.linearise(&mut machine, &self.latents)?;
@@ -211,7 +232,6 @@ impl Bench {
         gauge: &mut Gauge,
         job: &str,
         method: Method,
-        directions: usize,
         settings: Settings,
     ) -> livi::Result<()> {
         if !arguments.wants(job, &self.sizes) {
@@ -219,28 +239,27 @@ impl Bench {
         }
         gauge.reset()?;
         let settings = Settings { directions: true, ..settings };
-        let (samples, d, m) = (self.samples, self.sampler.latents(), self.sampler.outputs());
+        let (samples, d) = (self.samples, self.sampler.latents());
         let mut tape = Tape::new();
         let vars = self.declare(&mut tape);
         let z = tape.named_input("z", &[samples, d], DType::F32);
-        let u = tape.named_input("u", &[directions, samples, m], DType::F32);
-        let v = tape.named_input("v", &[directions, samples, d], DType::F32);
+        let inputs = DirectionInputs::record(&mut tape, method, &settings, samples, d, DType::F32);
         let recorded = self.sampler.record(&mut tape, &vars, z)?;
-        let surrogate = record_surrogate(&mut tape, &recorded, u, v)?;
+        let surrogate = record_surrogate(&mut tape, &recorded, inputs)?.value;
         let gradient = tape.grad(surrogate, &vars)?;
         let plan = Plan::new(&tape, &Request::outputs(&gradient))?;
-        let programs = DirectionPrograms::record(&mut tape, &*self.sampler, &vars, method, settings, samples)?;
+        let sampler = &*self.sampler;
+        let programs =
+            DirectionPrograms::record(&mut tape, sampler, &vars, method, settings, samples, inputs, self.device)?;
         let (flops, announced) = (plan.flops(), Plan::peak_bytes_together(programs.plans().chain([&plan])));
         let mut machine = Machine::on(self.device)?;
         let plan = machine.load(plan)?;
-        let found = programs.load(&mut machine)?;
+        let directions = programs.load(&mut machine)?;
         let fence = Fence::new(&mut machine)?;
         self.write(&mut machine, &vars)?;
         machine.write_f64(z, &self.latents)?;
         let timing = measure(|| {
-            let found = found.compute(&mut machine, &self.latents, SIGMA, 3)?;
-            machine.write_f64(u, &found.u)?;
-            machine.write_f64(v, &found.v)?;
+            directions.compute(&mut machine, &self.latents, SIGMA, 3)?;
             machine.run(plan)?;
             Ok::<(), livi::Error>(fence.wait(&mut machine)?)
         })?;

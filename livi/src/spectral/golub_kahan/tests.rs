@@ -24,13 +24,16 @@ fn gram_defect<T: Real>(vectors: &[T], length: usize) -> f64 {
 /// Largest distance of `J V` from an orthonormal basis times B, over the largest singular value: that of `(J V)^T J V` from `B^T B` would square
 /// the small ones away, so the singular values of `J V` themselves are compared.
 fn bidiagonal_defect<T: Real>(matrix: &[f64], rows: usize, cols: usize, process: &mut GolubKahan<T>) -> f64 {
-    let depth = process.depth(0);
+    let depth = process.bidiagonals().depth(0);
     let right: Vec<f64> = process.right(0)[..depth * cols].iter().map(|entry| entry.to_f64()).collect();
     let mut images = vec![0.0; depth * rows];
     map_of::<f64>(matrix, rows, cols).apply(depth, &right, &mut images).unwrap();
     let exact = if depth > 0 { singular_values(&images, depth, rows) } else { Vec::new() };
-    process.decompose(0, depth, false).unwrap();
-    let defects = process.svd.values()[..depth].iter().zip(&exact).map(|(found, exact)| (found - exact).abs());
+    process.bidiagonals_mut().decompose(0, depth, false).unwrap();
+    let defects = process.bidiagonals().decomposed_values()[..depth]
+        .iter()
+        .zip(&exact)
+        .map(|(found, exact)| (found - exact).abs());
     defects.fold(0.0, f64::max) / singular_values(matrix, rows, cols)[0].max(f64::MIN_POSITIVE)
 }
 
@@ -38,7 +41,7 @@ fn bidiagonal_defect<T: Real>(matrix: &[f64], rows: usize, cols: usize, process:
 fn recurrence_defect<T: Real>(matrix: &[f64], rows: usize, cols: usize, process: &GolubKahan<T>) -> f64 {
     let mut map = map_of::<f64>(matrix, rows, cols);
     let right: Vec<f64> = process.right(0).iter().map(|entry| entry.to_f64()).collect();
-    let (alpha, beta) = (process.alpha(0), process.beta(0));
+    let (alpha, beta) = (process.bidiagonals().alpha(0), process.bidiagonals().beta(0));
     let mut largest = 0.0_f64;
     for index in 0..alpha.len() {
         let (mut image, mut back) = (vec![0.0; rows], vec![0.0; cols]);
@@ -81,7 +84,7 @@ fn on_an_ill_conditioned_map_in_single_precision_right_vectors_stay_orthonormal_
     let values: Vec<f64> = (0..100).map(|i| 10.0_f64.powf(-6.0 * i as f64 / 99.0)).collect();
     let matrix = matrix_with(&values, 150, 100, 2);
     let mut process = process::<f32>(&matrix, 150, 100, 100, 3);
-    assert!(process.depth(0) >= 60, "{}", process.depth(0));
+    assert!(process.bidiagonals().depth(0) >= 60, "{}", process.bidiagonals().depth(0));
     assert!(gram_defect(process.right(0), 100) < 1e-6);
     let defect = bidiagonal_defect(&matrix, 150, 100, &mut process);
     assert!(defect < 1e-6, "{defect:e}");
@@ -94,11 +97,11 @@ fn singular_values_far_under_the_square_root_of_rounding_survive_in_single_preci
     let rounded: Vec<f64> = matrix_with(&values, 30, 20, 4).iter().map(|&entry| f64::from(entry as f32)).collect();
     let exact = singular_values(&rounded, 30, 20);
     let mut process = process::<f32>(&rounded, 30, 20, 20, 5);
-    assert_eq!(process.depth(0), 20);
-    for (value, exact) in process.ritz_values(0).unwrap().iter().zip(&exact) {
+    assert_eq!(process.bidiagonals().depth(0), 20);
+    for (value, exact) in process.bidiagonals_mut().ritz_values(0).unwrap().iter().zip(&exact) {
         assert!((value - exact).abs() < 5e-7 * exact.max(0.2), "{value:e} {exact:e}");
     }
-    assert!((process.ritz_values(0).unwrap()[19] / exact[19] - 1.0).abs() < 0.02);
+    assert!((process.bidiagonals_mut().ritz_values(0).unwrap()[19] / exact[19] - 1.0).abs() < 0.02);
 }
 
 #[test]
@@ -106,12 +109,12 @@ fn full_depth_gives_all_singular_values() {
     for (name, rows, cols, matrix) in gallery() {
         let mut process = process::<f64>(&matrix, rows, cols, 100, 6);
         let exact = singular_values(&matrix, rows, cols);
-        for value in process.ritz_values(0).unwrap() {
+        for value in process.bidiagonals_mut().ritz_values(0).unwrap() {
             let nearest = exact.iter().map(|exact| (exact - value).abs()).fold(f64::INFINITY, f64::min);
             assert!(nearest < 1e-13 * exact[0].max(1.0), "{name}: {value:e} is off by {nearest:e}");
         }
         if name == "random" {
-            assert_eq!(process.ritz_values(0).unwrap().len(), cols);
+            assert_eq!(process.bidiagonals_mut().ritz_values(0).unwrap().len(), cols);
         }
     }
 }
@@ -122,7 +125,7 @@ fn ritz_values_never_exceed_the_singular_values_of_the_same_rank() {
         let exact = singular_values(&matrix, rows, cols);
         for steps in [1, 3, 7] {
             let mut process = process::<f64>(&matrix, rows, cols, steps, 7);
-            for (rank, value) in process.ritz_values(0).unwrap().into_iter().enumerate() {
+            for (rank, value) in process.bidiagonals_mut().ritz_values(0).unwrap().into_iter().enumerate() {
                 assert!(value <= exact[rank] + 1e-13 * exact[0], "{name} {rank}: {value} {}", exact[rank]);
             }
         }
@@ -139,12 +142,12 @@ fn a_start_in_an_invariant_subspace_stops_when_that_is_exhausted() {
     let mut process = GolubKahan::new(6, 6, 1, 6).unwrap();
     let start = [0.0, 1.0, 0.0, 0.0, -1.0, 0.0];
     process.run(&mut map, 1, &start).unwrap();
-    assert_eq!(process.depth(0), 2);
-    assert!(process.is_invariant(0));
+    assert_eq!(process.bidiagonals().depth(0), 2);
+    assert!(process.bidiagonals().is_invariant(0));
     // Half the weight on the singular value 2, half on 5.
     let exact = 0.5 * (2.0_f64.hypot(0.1).ln() + 5.0_f64.hypot(0.1).ln());
-    assert!((process.gauss(0, 6).unwrap().half_log(0.1) - exact).abs() < 1e-15);
-    assert!((process.gauss_radau(0, 6).unwrap().half_log(0.1) - exact).abs() < 1e-15);
+    assert!((process.bidiagonals_mut().gauss(0, 6).unwrap().half_log(0.1) - exact).abs() < 1e-15);
+    assert!((process.bidiagonals_mut().gauss_radau(0, 6).unwrap().half_log(0.1) - exact).abs() < 1e-15);
 }
 
 #[test]
@@ -160,8 +163,8 @@ fn a_start_in_an_invariant_subspace_of_a_dense_map_is_exact_whether_or_not_round
     for steps in [2, 10, 20] {
         let mut process = GolubKahan::new(rows, cols, 1, steps).unwrap();
         process.run(&mut map_of::<f64>(&matrix, rows, cols), 1, &start).unwrap();
-        assert!((process.gauss(0, steps).unwrap().half_log(1e-3) - exact).abs() < 1e-12);
-        assert!((process.gauss_radau(0, steps).unwrap().half_log(1e-3) - exact).abs() < 1e-12);
+        assert!((process.bidiagonals_mut().gauss(0, steps).unwrap().half_log(1e-3) - exact).abs() < 1e-12);
+        assert!((process.bidiagonals_mut().gauss_radau(0, steps).unwrap().half_log(1e-3) - exact).abs() < 1e-12);
     }
 }
 
@@ -170,11 +173,12 @@ fn a_start_in_the_null_space_sees_the_singular_value_zero_only() {
     let mut map = DenseMap::new(2, 3, vec![1.0_f64, 0.0, 0.0, 0.0, 1.0, 0.0]).unwrap();
     let mut process = GolubKahan::new(2, 3, 1, 2).unwrap();
     process.run(&mut map, 1, &[0.0, 0.0, 3.0]).unwrap();
-    assert_eq!((process.depth(0), process.is_invariant(0)), (0, true));
-    assert_eq!(process.gauss(0, 2).unwrap().half_log(0.5), 0.5_f64.ln());
-    assert_eq!(process.gauss_radau(0, 2).unwrap().half_log(0.5), 0.5_f64.ln());
+    assert_eq!((process.bidiagonals().depth(0), process.bidiagonals().is_invariant(0)), (0, true));
+    assert_eq!(process.bidiagonals_mut().gauss(0, 2).unwrap().half_log(0.5), 0.5_f64.ln());
+    assert_eq!(process.bidiagonals_mut().gauss_radau(0, 2).unwrap().half_log(0.5), 0.5_f64.ln());
     let mut solution = [0.0; 3];
-    process.solve(0, 0.5, &mut solution).unwrap();
+    let (coefficients, _) = process.bidiagonals_mut().solve(0, 0.5).unwrap();
+    process.combine(0, &coefficients, &mut solution);
     assert!((solution[2] - 12.0).abs() < 1e-14);
 }
 
@@ -182,12 +186,12 @@ fn a_start_in_the_null_space_sees_the_singular_value_zero_only() {
 fn with_fewer_rows_than_columns_the_process_ends_after_as_many_steps_as_rows() {
     let matrix = normals::<f64>(1, 4 * 9, 9);
     let mut process = process::<f64>(&matrix, 4, 9, 9, 10);
-    assert_eq!((process.depth(0), process.is_invariant(0)), (4, true));
+    assert_eq!((process.bidiagonals().depth(0), process.bidiagonals().is_invariant(0)), (4, true));
     assert_eq!(process.products(), Products { apply: 4, apply_transpose: 4 });
     let start = normals::<f64>(1, 9, 10);
     let unit: Vec<f64> = start.iter().map(|entry| entry / norm(&start)).collect();
     let exact = dense_half_log(&matrix, 4, 9, 0.01, &unit);
-    assert!((process.gauss(0, 4).unwrap().half_log(0.01) - exact).abs() < 1e-12);
+    assert!((process.bidiagonals_mut().gauss(0, 4).unwrap().half_log(0.01) - exact).abs() < 1e-12);
 }
 
 #[test]
@@ -200,8 +204,8 @@ fn probes_in_lockstep_give_bit_for_bit_what_each_gives_alone() {
         let mut alone = GolubKahan::new(rows, cols, 1, 10).unwrap();
         let start = &starts[index * cols..(index + 1) * cols];
         alone.run(&mut map_of::<f32>(&matrix, rows, cols), 1, start).unwrap();
-        assert_eq!(together.alpha(index), alone.alpha(0));
-        assert_eq!(together.beta(index), alone.beta(0));
+        assert_eq!(together.bidiagonals().alpha(index), alone.bidiagonals().alpha(0));
+        assert_eq!(together.bidiagonals().beta(index), alone.bidiagonals().beta(0));
         assert_eq!(together.right(index), alone.right(0));
     }
 }
@@ -217,7 +221,9 @@ fn the_number_of_threads_changes_no_bit() {
         pool.install(|| process.run(&mut map_of::<f32>(&matrix, rows, cols), 4, &starts)).unwrap();
         // The last steps are large enough for several threads.
         assert!(15 * (rows + cols) * 4 >= PARALLEL_THRESHOLD);
-        (0..4).flat_map(|index| [process.alpha(index), process.beta(index)].concat()).collect::<Vec<f64>>()
+        (0..4)
+            .flat_map(|index| [process.bidiagonals().alpha(index), process.bidiagonals().beta(index)].concat())
+            .collect::<Vec<f64>>()
     };
     let one = coefficients(1);
     assert_eq!(one, coefficients(2));
@@ -238,8 +244,8 @@ fn a_probe_that_stops_early_leaves_the_others_undisturbed() {
     let mut together = GolubKahan::new(rows, cols, 2, 8).unwrap();
     together.run(&mut map_of::<f64>(&matrix, rows, cols), 2, &starts).unwrap();
     let alone = process::<f64>(&matrix, rows, cols, 8, 14);
-    assert_eq!(together.depth(0), 0);
-    assert_eq!(together.alpha(1), alone.alpha(0));
+    assert_eq!(together.bidiagonals().depth(0), 0);
+    assert_eq!(together.bidiagonals().alpha(1), alone.bidiagonals().alpha(0));
 }
 
 #[test]
@@ -247,11 +253,11 @@ fn memory_that_was_used_before_gives_the_same_as_fresh_memory() {
     let (_, rows, cols, matrix) = gallery().swap_remove(1);
     let mut used = GolubKahan::new(rows, cols, 2, 6).unwrap();
     used.run(&mut map_of::<f64>(&matrix, rows, cols), 2, &normals::<f64>(2, cols, 15)).unwrap();
-    used.gauss(0, 6).unwrap();
+    used.bidiagonals_mut().gauss(0, 6).unwrap();
     used.run(&mut map_of::<f64>(&matrix, rows, cols), 1, &normals::<f64>(1, cols, 16)).unwrap();
     let mut fresh = process::<f64>(&matrix, rows, cols, 6, 16);
-    assert_eq!(used.count(), 1);
-    assert_eq!(used.gauss(0, 6).unwrap(), fresh.gauss(0, 6).unwrap());
+    assert_eq!(used.bidiagonals().count(), 1);
+    assert_eq!(used.bidiagonals_mut().gauss(0, 6).unwrap(), fresh.bidiagonals_mut().gauss(0, 6).unwrap());
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn a_map_may_apply_another_matrix_to_each_row_of_the_block() {
     process.run(&mut maps, 2, &normals::<f64>(2, 4, 19)).unwrap();
     for (index, matrix) in matrices.iter().enumerate() {
         let exact = singular_values(matrix, 5, 4);
-        for (value, exact) in process.ritz_values(index).unwrap().iter().zip(exact) {
+        for (value, exact) in process.bidiagonals_mut().ritz_values(index).unwrap().iter().zip(exact) {
             assert!((value - exact).abs() < 1e-13);
         }
     }

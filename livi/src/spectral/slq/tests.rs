@@ -98,9 +98,9 @@ fn the_bracket_shrinks_with_every_step() {
         let mut process = GolubKahan::new(rows, cols, 1, cols).unwrap();
         process.run(&mut map_of::<f64>(&matrix, rows, cols), 1, &signs::<f64>(1, cols, 26)).unwrap();
         let mut former = (f64::NEG_INFINITY, f64::INFINITY);
-        for depth in 1..=process.depth(0) {
-            let lower = process.gauss_radau(0, depth).unwrap().half_log(0.01);
-            let upper = process.gauss(0, depth).unwrap().half_log(0.01);
+        for depth in 1..=process.bidiagonals().depth(0) {
+            let lower = process.bidiagonals_mut().gauss_radau(0, depth).unwrap().half_log(0.01);
+            let upper = process.bidiagonals_mut().gauss(0, depth).unwrap().half_log(0.01);
             assert!(lower >= former.0 - 1e-12 && upper <= former.1 + 1e-12, "{name}, depth {depth}");
             former = (lower, upper);
         }
