@@ -1,7 +1,7 @@
 //! Where the time of a training step goes: every step of every plan with its time, operations and bytes.
 //!
 //! Training steps are done first, for their wall-clock time and for how often each runs which plan; then each plan is run by itself with a
-//! clock at every step. Times are the least of several runs, so what other work on the machine takes away is mostly left out.
+//! clock at every step. Times are those of the quickest of several runs, so what other work on the machine takes away is mostly left out.
 
 use crate::Result;
 use crate::config::Dtype;

@@ -16,6 +16,7 @@ mod small_factor;
 mod vector;
 
 use super::memory::Block;
+use super::profile::quickest;
 use crate::exec::view::Site;
 use crate::plan::step::{Action, Buffer, Step};
 use crate::{Error, Result};
@@ -146,20 +147,21 @@ impl Cpu {
         self.inside(program, seed, step, |frame| program.kernels.iter().try_for_each(|kernel| kernel.run(frame)))
     }
 
-    /// Runs such a program so many times; the least seconds that each kernel took.
+    /// Runs such a program so many times; the seconds that each kernel took in the quickest run.
     pub(crate) fn profile(&self, program: &Program, seed: u64, step: u64, runs: usize) -> Result<Vec<f64>> {
-        let mut least = vec![f64::INFINITY; program.kernels.len()];
+        let mut found = Vec::new();
         self.inside(program, seed, step, |frame| {
-            for _ in 0..runs {
-                for (kernel, least) in program.kernels.iter().zip(&mut least) {
+            found = quickest(program.kernels.len(), runs, |seconds| {
+                program.kernels.iter().zip(seconds).try_for_each(|(kernel, seconds)| {
                     let start = Instant::now();
                     kernel.run(frame)?;
-                    *least = least.min(start.elapsed().as_secs_f64());
-                }
-            }
+                    *seconds = start.elapsed().as_secs_f64();
+                    Ok(())
+                })
+            })?;
             Ok(())
         })?;
-        Ok(least)
+        Ok(found)
     }
 
     /// Calls `run` on one of the threads that a program is spread over, or on the caller's own if there is not enough to spread.

@@ -12,6 +12,7 @@ mod noise;
 mod order;
 mod product;
 
+use super::profile::quickest;
 use crate::exec::view::Site;
 use crate::plan::step::{Action, Buffer, Step};
 use crate::{DType, Error, Result};
@@ -190,7 +191,7 @@ impl Cuda {
         self.check(program, steps)
     }
 
-    /// The least seconds that each step of a program took in so many runs.
+    /// The seconds that each step of a program took in the quickest of so many runs.
     ///
     /// # Safety
     /// As for [`Cuda::run`].
@@ -202,17 +203,14 @@ impl Cuda {
         runs: usize,
     ) -> Result<Vec<f64>> {
         self.place_noise(seed, step)?;
-        let mut least = vec![f64::INFINITY; program.counts.len()];
-        for _ in 0..runs {
+        quickest(program.counts.len(), runs, |seconds| {
             // SAFETY: the caller's promise.
-            let seconds = unsafe { self.device.profile(&mut program.sequence)? };
-            let mut seconds = seconds.into_iter();
-            for (least, &count) in least.iter_mut().zip(&program.counts) {
-                *least = least.min(seconds.by_ref().take(count).sum());
+            let mut found = unsafe { self.device.profile(&mut program.sequence)? }.into_iter();
+            for (seconds, &count) in seconds.iter_mut().zip(&program.counts) {
+                *seconds = found.by_ref().take(count).sum();
             }
-            self.check(program, steps)?;
-        }
-        Ok(least)
+            self.check(program, steps)
+        })
     }
 
     /// An error if a step reported one.
