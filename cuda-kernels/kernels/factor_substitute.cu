@@ -76,8 +76,8 @@ substitute(const real* factor, u64 f_batch, u64 f_row, u64 f_column, const real*
 }
 
 // out = (L L^T)^-1 for contiguous results of n <= ROWS rows, one a block of at least n threads. The lower triangle is computed, the upper one its
-// mirror image.
-extern "C" __global__ void __launch_bounds__(THREADS)
+// mirror image. Without the 1, assemblers that would have more blocks of it at once keep registers in memory for that.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 inverse_block(const real* factor, u64 f_batch, u64 f_row, u64 f_column, real* out, u32 n) {
     __shared__ __align__(16) Coefficients coefficients;
     const u32 column = threadIdx.x;

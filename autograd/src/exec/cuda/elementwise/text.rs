@@ -246,8 +246,10 @@ impl<'a> Text<'a> {
         });
         let parameters: Vec<String> = loads.chain(stores).collect();
         let functions = device_functions(|name| self.used.contains(name));
+        // Two large blocks at a time are enough: assemblers that would have three keep registers in memory for that.
+        let bounds = if threads == 512 { "512, 2".to_string() } else { threads.to_string() };
         let source = format!(
-            "{functions}extern \"C\" __global__ void __launch_bounds__({threads}) loop({}) {{\n{}}}\n",
+            "{functions}extern \"C\" __global__ void __launch_bounds__({bounds}) loop({}) {{\n{}}}\n",
             parameters.join(", "),
             self.lines
         );
