@@ -1,6 +1,7 @@
 //! Loops large enough for packs, segments and shared results, against plain loops.
 
-use super::loops::{expected, reduce};
+use super::loop_cases::reduce;
+use super::loops::expected;
 use super::support::*;
 use crate::DType;
 use crate::op::{Binary, Unary};

@@ -4,6 +4,7 @@ mod convolutions;
 mod factors;
 mod indices;
 mod large_loops;
+mod loop_cases;
 mod loops;
 mod machine;
 mod noise;
