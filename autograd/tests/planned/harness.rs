@@ -14,6 +14,11 @@ pub fn on_a_card() -> bool {
     device().is_some()
 }
 
+/// Seeds of random programs. On a card, which compiles kernels for each of them first, an eighth.
+pub fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
+    first..first + if on_a_card() { count.div_ceil(8) } else { count }
+}
+
 /// A machine on the device that the variable `LIVI_TEST_DEVICE` names, else on the processor with so many threads.
 pub fn machine_with(threads: usize) -> Machine {
     match device() {

@@ -9,6 +9,10 @@ pub(crate) trait Vector: Scalar {
     type Register<S: Simd>: Copy;
     /// The value in all lanes.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Register<S>;
+    /// a + b.
+    fn plus<S: Simd>(simd: S, a: Self::Register<S>, b: Self::Register<S>) -> Self::Register<S>;
+    /// a - b.
+    fn minus<S: Simd>(simd: S, a: Self::Register<S>, b: Self::Register<S>) -> Self::Register<S>;
     /// c + a b with one rounding.
     fn add_product<S: Simd>(
         simd: S,
@@ -33,12 +37,20 @@ pub(crate) trait Vector: Scalar {
 }
 
 macro_rules! vector {
-    ($real:ident, $register:ident, $splat:ident, $add_product:ident, $less_product:ident, $sum:ident, $between:ident, $read:ident) => {
+    ($real:ident, $register:ident, $splat:ident, $plus:ident, $minus:ident, $add_product:ident, $less_product:ident, $sum:ident, $between:ident, $read:ident) => {
         impl Vector for $real {
             type Register<S: Simd> = S::$register;
             #[inline(always)]
             fn splat<S: Simd>(simd: S, value: Self) -> S::$register {
                 simd.$splat(value)
+            }
+            #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$register, b: S::$register) -> S::$register {
+                simd.$plus(a, b)
+            }
+            #[inline(always)]
+            fn minus<S: Simd>(simd: S, a: S::$register, b: S::$register) -> S::$register {
+                simd.$minus(a, b)
             }
             #[inline(always)]
             fn add_product<S: Simd>(simd: S, a: S::$register, b: S::$register, c: S::$register) -> S::$register {
@@ -64,6 +76,8 @@ vector!(
     f32,
     f32s,
     splat_f32s,
+    add_f32s,
+    sub_f32s,
     mul_add_f32s,
     negate_mul_add_f32s,
     reduce_sum_f32s,
@@ -74,6 +88,8 @@ vector!(
     f64,
     f64s,
     splat_f64s,
+    add_f64s,
+    sub_f64s,
     mul_add_f64s,
     negate_mul_add_f64s,
     reduce_sum_f64s,

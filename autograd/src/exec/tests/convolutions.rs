@@ -74,14 +74,18 @@ fn add(bench: &mut Bench, seed: u64, sizes: Sizes, part: ConvPart, dtype: DType)
     }
     let others: Vec<usize> = (0..3).filter(|k| *k != written).collect();
     let mut right = values[written].clone();
-    for at in points(&[shapes[2].as_slice(), &shapes[1][2..]].concat()) {
-        let (g, n, o, i, j, c, u, v) = (at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]);
-        let row = (sizes.stride[0] * i + u).wrapping_sub(sizes.padding[0]);
-        let column = (sizes.stride[1] * j + v).wrapping_sub(sizes.padding[1]);
-        if row < sizes.image[0] && column < sizes.image[1] {
-            let places = [vec![g, n, c, row, column], vec![g, o, c, u, v], vec![g, n, o, i, j]];
-            let read = |k: usize| values[k][place(&views[k], &places[k])];
-            right[place(&views[written], &places[written])] += read(others[0]) * read(others[1]);
+    let [channels, h, w] = [shapes[1][2], shapes[1][3], shapes[1][4]];
+    for at in points(&shapes[2]) {
+        let (g, n, o, i, j) = (at[0], at[1], at[2], at[3], at[4]);
+        for tap in 0..channels * h * w {
+            let (c, u, v) = (tap / (h * w), tap / w % h, tap % w);
+            let row = (sizes.stride[0] * i + u).wrapping_sub(sizes.padding[0]);
+            let column = (sizes.stride[1] * j + v).wrapping_sub(sizes.padding[1]);
+            if row < sizes.image[0] && column < sizes.image[1] {
+                let places = [[g, n, c, row, column], [g, o, c, u, v], [g, n, o, i, j]];
+                let read = |k: usize| values[k][place(&views[k], &places[k])];
+                right[place(&views[written], &places[written])] += read(others[0]) * read(others[1]);
+            }
         }
     }
     let out = views[written].buffer;
@@ -125,6 +129,45 @@ fn random_shapes_agree_with_plain_loops() {
             bench = Bench::new();
         }
     }
+}
+
+/// On a processor, these take another way than filters of other sizes.
+#[test]
+fn filters_of_3_by_3_between_many_channels_agree_with_plain_loops() {
+    let mut random = Random::new(6);
+    for round in 0..12 {
+        let mut bench = Bench::new();
+        let sizes = Sizes {
+            groups: 1 + random.below(3),
+            images: 1 + random.below(6),
+            channels: [16 + random.below(9), 16 + random.below(9)],
+            image: [3 + random.below(8), 3 + random.below(16)],
+            filter: [3; 2],
+            stride: [1; 2],
+            padding: [random.below(3), random.below(3)],
+        };
+        for part in PARTS {
+            for dtype in [DType::F32, DType::F64] {
+                add(&mut bench, round, sizes, part, dtype);
+            }
+        }
+        bench.check();
+    }
+    // Images of which some rows at a time are worked on.
+    let mut bench = Bench::new();
+    let sizes = Sizes {
+        groups: 1,
+        images: 2,
+        channels: [16, 16],
+        image: [67, 65],
+        filter: [3; 2],
+        stride: [1; 2],
+        padding: [1, 0],
+    };
+    for part in PARTS {
+        add(&mut bench, 20, sizes, part, DType::F32);
+    }
+    bench.check();
 }
 
 #[test]

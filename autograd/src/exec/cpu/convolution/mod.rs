@@ -2,12 +2,14 @@
 //!
 //! Images are copied channel by channel with their margins of zeros ([`planes`]), so that what a tap of the filters multiplies lies at a fixed
 //! distance from the first one's, for every result alike. Results and the transpose in the images are then one and the same loop over taps whose
-//! sums stay in registers ([`correlate`], [`tile`]); the transpose in the filters sums over results instead ([`filter`]).
+//! sums stay in registers ([`correlate`], [`tile`]); the transpose in the filters sums over results instead ([`filter`]). Filters of 3 x 3 between
+//! many channels take fewer products another way: [`winograd`].
 
 mod correlate;
 mod filter;
 mod planes;
 mod tile;
+mod winograd;
 
 use super::frame::{Kernel, Nothing};
 use super::product::Field;
@@ -95,6 +97,13 @@ where
     }
     let [images, filters, results] = [stack::<T>(&images), stack(&filters), stack(&results)];
     let lanes = pulp::Arch::new().dispatch(Lanes::<T>(PhantomData));
+    if winograd::suits(filters.shape, geometry) {
+        return Ok(match part {
+            ConvPart::Output => Box::new(winograd::correlate::output(images, filters, results, geometry, lanes)),
+            ConvPart::Input => Box::new(winograd::correlate::input(images, filters, results, geometry, lanes)),
+            ConvPart::Filter => Box::new(winograd::filter::FilterKernel::new(images, filters, results, geometry, lanes)),
+        });
+    }
     Ok(match part {
         ConvPart::Output => Box::new(correlate::output(images, filters, results, geometry, lanes)),
         ConvPart::Input => Box::new(correlate::input(images, filters, results, geometry, lanes)),

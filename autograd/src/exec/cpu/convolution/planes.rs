@@ -1,6 +1,7 @@
 //! Copies of channels with margins of zeros.
 
 use crate::exec::cpu::scalar::Scalar;
+use std::ops::Range;
 
 /// How a channel is copied. Columns are sorted by their remainder modulo `phases`, the stride of the filters, so that neighbours of a result find
 /// what they need in neighbouring places.
@@ -66,11 +67,26 @@ impl Planes {
     /// # Safety
     /// `source` shows the channel with these strides; `to` has room for `plane()` elements that belong to the caller.
     pub(super) unsafe fn fill<T: Scalar>(&self, source: *const T, strides: [usize; 2], to: *mut T) {
-        let width = self.row();
+        // SAFETY: the caller's promise.
+        unsafe { self.fill_rows(source, strides, 0..self.rows, to) }
+    }
+
+    /// Copies what belongs to some rows of the copy of one channel, the first of them to `to`.
+    ///
+    /// # Safety
+    /// As for `fill`, with room for these rows.
+    pub(super) unsafe fn fill_rows<T: Scalar>(
+        &self,
+        source: *const T,
+        strides: [usize; 2],
+        rows: Range<usize>,
+        to: *mut T,
+    ) {
+        let (width, start) = (self.row(), rows.start);
         // SAFETY: the caller's promise; only rows and columns of the channel are read.
         unsafe {
-            for row in (0..self.rows).filter(|row| row % self.row_step < self.copied_rows) {
-                let to = std::slice::from_raw_parts_mut(to.add(row * width), width);
+            for row in rows.filter(|row| row % self.row_step < self.copied_rows) {
+                let to = std::slice::from_raw_parts_mut(to.add((row - start) * width), width);
                 if row < self.top || row >= self.top + self.source_rows {
                     to.fill(T::ZERO);
                     continue;
