@@ -101,7 +101,9 @@ where
         return Ok(match part {
             ConvPart::Output => Box::new(winograd::correlate::output(images, filters, results, geometry, lanes)),
             ConvPart::Input => Box::new(winograd::correlate::input(images, filters, results, geometry, lanes)),
-            ConvPart::Filter => Box::new(winograd::filter::FilterKernel::new(images, filters, results, geometry, lanes)),
+            ConvPart::Filter => {
+                Box::new(winograd::filter::FilterKernel::new(images, filters, results, geometry, lanes))
+            }
         });
     }
     Ok(match part {

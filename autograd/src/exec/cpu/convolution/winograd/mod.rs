@@ -5,15 +5,15 @@
 //! (B^T d B)] A, with the sum over channels and o element by element. So each of the 16 places of a transformed tile is a matrix product of its own,
 //! (results' channels, images' channels) by (images' channels, tiles): [`correlate`]. As y is bilinear, the transpose in the filters is G^T [sum (A y
 //! A^T) o (B^T d B)] G, with the sum over tiles: [`filter`]. Results differ from plain sums by rounding alone, by a few units in the last place
-//! of the largest product.
+//! of the largest product, and an element that is not finite reaches all four results of the tiles that look at it, whether they meet it or not.
 
 pub(super) mod correlate;
 pub(super) mod filter;
 mod transform;
 
+use super::Geometry;
 use super::planes::Planes;
 use super::tile::WIDTH;
-use super::Geometry;
 use std::ops::Range;
 
 /// Rows and columns of results in a tile, and of what it looks at.
@@ -86,7 +86,8 @@ impl Tiling {
         let unit = WIDTH * self.lanes;
         // The last register of a row of tiles may reach beyond it. An odd number of units keeps neighbouring channels apart in caches, which have
         // few places for what is a power of two apart.
-        let tiles = self.chunk[0] * self.chunk[1] * self.columns + self.columns.next_multiple_of(self.lanes) - self.columns;
+        let tiles =
+            self.chunk[0] * self.chunk[1] * self.columns + self.columns.next_multiple_of(self.lanes) - self.columns;
         let channel = (tiles.div_ceil(unit) | 1) * unit;
         Layout { channel, place: channels * channel + unit }
     }

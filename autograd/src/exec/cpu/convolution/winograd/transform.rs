@@ -61,9 +61,8 @@ pub(super) unsafe fn results<T: Vector, S: Simd>(
     layout: Layout,
 ) {
     let zero = T::splat(simd, T::ZERO);
-    let spread = |x: T::Register<S>, y: T::Register<S>| {
-        [x, T::plus(simd, x, y), T::minus(simd, x, y), T::minus(simd, zero, y)]
-    };
+    let spread =
+        |x: T::Register<S>, y: T::Register<S>| [x, T::plus(simd, x, y), T::minus(simd, x, y), T::minus(simd, zero, y)];
     for row in 0..rows {
         for first in (0..columns).step_by(lanes::<T, S>()) {
             // SAFETY: the caller's promise.
