@@ -13,6 +13,9 @@ impl Tape {
     ///
     /// Leading axes must be equal, or one operand has none (or only axes of length 1) and is shared: so each weight sample has filters of its own.
     ///
+    /// On processors, filters of 3 x 3 between at least 16 channels and with strides of 1 are multiplied by Winograd's F(2 x 2, 3 x 3): results differ from plain
+    /// sums by rounding, and what is not finite spreads over tiles of 2 x 2 results.
+    ///
     /// ```
     /// use autograd::{DType, Tape};
     /// let mut tape = Tape::new();
