@@ -244,6 +244,12 @@ impl<T: Vector> Correlation<T> {
         if self.group == 0 { 1 } else { self.out.shape[0] }
     }
 
+    /// Where the packed filters of a group lie.
+    fn packed_of(&self, frame: &Frame<'_>, group: usize) -> *mut T {
+        let filters = group.min(self.filters_apart() - 1);
+        frame.partials.pointer().cast::<T>().wrapping_add(filters * self.packed())
+    }
+
     /// Copies the filters of a group for one block of channels to where tiles take them from: the channels side by side, tap after tap.
     ///
     /// # Safety
@@ -269,12 +275,10 @@ impl<T: Vector> Correlation<T> {
 
 impl<T: Vector> Kernel for Correlation<T> {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
-        let packed: *mut T = frame.partials.pointer().cast();
-        let packed = Packed(packed);
         let blocks = self.out.shape[2].div_ceil(self.block);
         frame.for_each(self.filters_apart() * blocks, self.parallel(), |task| {
             // SAFETY: `partial_bytes` makes room for the packed filters; each task writes a block of its own.
-            unsafe { self.pack(task / blocks, task % blocks, packed.of(self, task / blocks)) };
+            unsafe { self.pack(task / blocks, task % blocks, self.packed_of(frame, task / blocks)) };
         });
         let tasks = self.tasks();
         frame.for_each(self.out.shape[0] * tasks, self.parallel(), |task| {
@@ -282,7 +286,7 @@ impl<T: Vector> Kernel for Correlation<T> {
             let images = first..(first + self.images).min(self.out.shape[1]);
             let scratch = frame.scratch().cast();
             let group = task / tasks;
-            frame.arch.dispatch(Task { kernel: self, group, images, packed: packed.of(self, group), scratch });
+            frame.arch.dispatch(Task { kernel: self, group, images, packed: self.packed_of(frame, group), scratch });
         });
         Ok(())
     }
@@ -297,22 +301,6 @@ impl<T: Vector> Kernel for Correlation<T> {
 
     fn partial_bytes(&self) -> usize {
         self.filters_apart() * self.packed() * size_of::<T>()
-    }
-}
-
-/// Where the packed filters lie, for all threads.
-#[derive(Clone, Copy)]
-struct Packed<T>(*mut T);
-
-// SAFETY: the tasks' shared memory, of which each task of a kernel writes its own part, while those that follow only read.
-unsafe impl<T: Send> Send for Packed<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for Packed<T> {}
-
-impl<T: Vector> Packed<T> {
-    /// The filters of a group.
-    fn of(self, kernel: &Correlation<T>, group: usize) -> *mut T {
-        self.0.wrapping_add(group.min(kernel.filters_apart() - 1) * kernel.packed())
     }
 }
 

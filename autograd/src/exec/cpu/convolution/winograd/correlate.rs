@@ -107,6 +107,12 @@ impl<T: Vector> Correlation<T> {
         if self.strides[0] == 0 { 1 } else { self.out.shape[0] }
     }
 
+    /// Where the transformed filters of a group lie.
+    fn transformed_of(&self, frame: &Frame<'_>, group: usize) -> *mut T {
+        let filters = group.min(self.filters_apart() - 1);
+        frame.partials.pointer().cast::<T>().wrapping_add(filters * self.transformed())
+    }
+
     fn copies(&self) -> usize {
         self.tiling.copies(&self.planes, IN)
     }
@@ -115,16 +121,15 @@ impl<T: Vector> Correlation<T> {
 impl<T: Vector> Kernel for Correlation<T> {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
         let blocks = self.blocks();
-        let transformed = Shared(frame.partials.pointer().cast());
         frame.for_each(self.filters_apart() * blocks, self.parallel(), |task| {
             let (group, block) = (task / blocks, task % blocks);
-            frame.arch.dispatch(Transform { kernel: self, group, block, to: transformed.of(self, group) });
+            frame.arch.dispatch(Transform { kernel: self, group, block, to: self.transformed_of(frame, group) });
         });
         let chunks = self.tiling.chunks();
         frame.for_each(self.out.shape[0] * chunks, self.parallel(), |task| {
             let group = task / chunks;
             let chunk = self.tiling.chunk(task % chunks);
-            let (filters, scratch) = (transformed.of(self, group), frame.scratch().cast());
+            let (filters, scratch) = (self.transformed_of(frame, group), frame.scratch().cast());
             frame.arch.dispatch(Task { kernel: self, group, chunk, filters, scratch });
         });
         Ok(())
@@ -140,22 +145,6 @@ impl<T: Vector> Kernel for Correlation<T> {
 
     fn partial_bytes(&self) -> usize {
         self.filters_apart() * self.transformed() * size_of::<T>()
-    }
-}
-
-/// Where the transformed filters lie, for all threads.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-
-// SAFETY: the tasks' shared memory, of which each task of a kernel writes its own part, while those that follow only read.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for Shared<T> {}
-
-impl<T: Vector> Shared<T> {
-    /// The filters of a group.
-    fn of(self, kernel: &Correlation<T>, group: usize) -> *mut T {
-        self.0.wrapping_add(group.min(kernel.filters_apart() - 1) * kernel.transformed())
     }
 }
 

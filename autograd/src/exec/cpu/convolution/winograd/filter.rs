@@ -83,16 +83,15 @@ impl<T: Vector> FilterKernel<T> {
     }
 
     /// Transformed tiles of the images and of the results, and their sums, in the memory that tasks share.
-    fn shared(&self, frame: &Frame<'_>) -> [Shared<T>; 3] {
+    fn shared(&self, frame: &Frame<'_>) -> [*mut T; 3] {
         let images: *mut T = frame.partials.pointer().cast();
         let results = images.wrapping_add(self.images.layout.elements());
-        [images, results, results.wrapping_add(self.results.layout.elements())].map(Shared)
+        [images, results, results.wrapping_add(self.results.layout.elements())]
     }
 }
 
 impl<T: Vector + ComplexField> Kernel for FilterKernel<T> {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
-        let [images, results, sums] = self.shared(frame);
         let spread = self.parallel();
         let blocks = [&self.images, &self.results].map(|of| of.channels().div_ceil(CHANNELS));
         let parts = self.results.channels().div_ceil(ROWS);
@@ -101,21 +100,23 @@ impl<T: Vector + ComplexField> Kernel for FilterKernel<T> {
                 let chunk = self.tiling.chunk(number);
                 frame.for_each(blocks[0] + blocks[1], spread, |task| {
                     let scratch = frame.scratch().cast();
+                    let [images, results, _] = self.shared(frame);
                     let (operand, to, block) = match task.checked_sub(blocks[0]) {
                         None => (&self.images, images, task),
                         Some(block) => (&self.results, results, block),
                     };
                     let channels = block * CHANNELS..((block + 1) * CHANNELS).min(operand.channels());
-                    let (tiling, chunk, to) = (&self.tiling, &chunk, to.pointer());
+                    let (tiling, chunk) = (&self.tiling, &chunk);
                     frame.arch.dispatch(Transform { operand, tiling, group, chunk, channels, to, scratch });
                 });
                 frame.for_each(PLACES * parts, spread, |task| {
                     let rows = task % parts * ROWS..((task % parts + 1) * ROWS).min(self.results.channels());
-                    self.multiply(task / parts, rows, self.tiling.tiles(&chunk), number > 0, [images, results, sums]);
+                    self.multiply(task / parts, rows, self.tiling.tiles(&chunk), number > 0, self.shared(frame));
                 });
             }
             frame.for_each(self.results.channels(), spread, |output| {
-                frame.arch.dispatch(TransformBack { kernel: self, group, output, sums: sums.pointer() });
+                let [_, _, sums] = self.shared(frame);
+                frame.arch.dispatch(TransformBack { kernel: self, group, output, sums });
             });
         }
         Ok(())
@@ -137,35 +138,27 @@ impl<T: Vector + ComplexField> Kernel for FilterKernel<T> {
 
 impl<T: Vector + ComplexField> FilterKernel<T> {
     /// Sums over a chunk's tiles at one place, for some channels of the results.
-    fn multiply(&self, place: usize, rows: Range<usize>, tiles: usize, add: bool, shared: [Shared<T>; 3]) {
+    fn multiply(
+        &self,
+        place: usize,
+        rows: Range<usize>,
+        tiles: usize,
+        add: bool,
+        [images_at, results_at, sums_at]: [*mut T; 3],
+    ) {
         let channels = self.images.channels();
         let [images, results] = [&self.images.layout, &self.results.layout];
         let accum = if add { Accum::Add } else { Accum::Replace };
         // SAFETY: `partial_bytes` makes room for the tiles and the sums; each task writes rows of its own.
         unsafe {
-            let from = shared[0].pointer().add(place * images.place).cast_const();
+            let from = images_at.add(place * images.place).cast_const();
             let right = MatRef::from_raw_parts(from, tiles, channels, 1, images.channel as isize);
-            let from = shared[1].pointer().add(place * results.place + rows.start * results.channel).cast_const();
+            let from = results_at.add(place * results.place + rows.start * results.channel).cast_const();
             let left = MatRef::from_raw_parts(from, rows.len(), tiles, results.channel as isize, 1);
-            let to = shared[2].pointer().add(place * self.sums() + rows.start * channels);
+            let to = sums_at.add(place * self.sums() + rows.start * channels);
             let sums = MatMut::from_raw_parts_mut(to, rows.len(), channels, channels as isize, 1);
             matmul(sums, accum, left, right, T::ONE, Par::Seq);
         }
-    }
-}
-
-/// A part of the memory that tasks share.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-
-// SAFETY: the tasks' shared memory, of which each task of a kernel writes its own part, while those that follow only read.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn pointer(self) -> *mut T {
-        self.0
     }
 }
 
