@@ -16,6 +16,8 @@ mod jacobian;
 mod krylov;
 #[path = "entropy/several_latents.rs"]
 mod several_latents;
+#[path = "entropy/single_precision.rs"]
+mod single_precision;
 #[path = "entropy/true_entropy.rs"]
 mod true_entropy;
 #[path = "entropy/verification.rs"]

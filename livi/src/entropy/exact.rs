@@ -2,11 +2,19 @@
 //!
 //! J = L D with L the last layer and D the Jacobian of the hidden units, so J^T J = D^T (L^T L) D: the m x d Jacobian is never formed where
 //! L^T L is smaller. For a matrix-multiplication layer L = W_r^T (x) W_l and L^T L = (W_r W_r^T) (x) (W_l^T W_l).
+//!
+//! A Gram matrix has the square of J's condition number: in f32 it would lose singular values below 3e-4 of the largest, and digits of the gradient long
+//! before. From D and L on, everything up to the stopped inverse is therefore in f64 whatever the sampler's type, but for L^T L of an L that is many
+//! times taller than wide.
 
 use super::tangents::hidden_tangents;
 use crate::Result;
 use crate::sampler::{LastLayer, LastWeight, Piece, Recorded, two_sided};
-use autograd::{Tape, Var};
+use autograd::{DType, Tape, Var};
+
+/// How many times taller than wide a weight is whose Gram matrix stays in the sampler's type. |J v|^2 = |L D v|^2 is then wrong by eps k^2 of itself, with
+/// k the condition number of L with columns of length 1, whatever that of J: of a random one (sqrt(16) + 1) / (sqrt(16) - 1) at most.
+const TALL: usize = 16;
 
 /// Recorded values of the exact entropy.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +55,8 @@ pub fn record_exact(tape: &mut Tape, recorded: &Recorded, sigma: f64) -> Result<
     let Some(gram) = gram else { unreachable!("a sampler has at least one piece") };
     let a = add_diagonal(tape, gram, sigma)?;
     let log_det = tape.log_det_spd(a)?;
-    let half_log_det = tape.scale(log_det, 0.5)?;
+    let half = tape.scale(log_det, 0.5)?;
+    let half_log_det = tape.convert(half, tape.dtype(recorded.theta))?;
     let inverse = tape.inverse_spd(a)?;
     let inverse = tape.stop_gradient(inverse)?;
     let mut surrogate = None;
@@ -81,15 +90,17 @@ fn record_wide(tape: &mut Tape, recorded: &Recorded, tangents: &[Var], sigma: f6
         .collect::<Result<_>>()?;
     let rows = tape.concat(&rows, 2)?;
     let jacobian = tape.transpose(rows)?;
-    let gram = tape.matmul(jacobian, rows)?;
+    let precise = tape.convert(jacobian, DType::F64)?;
+    let transposed = tape.transpose(precise)?;
+    let gram = tape.matmul(precise, transposed)?;
     let a = add_diagonal(tape, gram, sigma)?;
     let log_det = tape.log_det_spd(a)?;
     let half = tape.scale(log_det, 0.5)?;
     let half_log_det = tape.add_scalar(half, (d - m) as f64 * sigma.ln())?;
+    let half_log_det = tape.convert(half_log_det, tape.dtype(jacobian))?;
     let inverse = tape.inverse_spd(a)?;
-    let weights = tape.matmul(inverse, jacobian)?;
-    let weights = tape.stop_gradient(weights)?;
-    let surrogate = tape.inner(weights, jacobian)?;
+    let weights = tape.matmul(inverse, precise)?;
+    let surrogate = fixed_inner(tape, weights, jacobian)?;
     Ok(ExactEntropy { half_log_det, surrogate })
 }
 
@@ -112,10 +123,28 @@ fn by_sample(tape: &mut Tape, tangent: Var) -> Result<Var> {
     Ok(tape.permute(flat, &[1, 0, 2])?)
 }
 
-/// One piece's share of the Gram matrix: `left` `right`^T, both (S, d, n).
+/// W^T W in f64.
+fn precise_gram(tape: &mut Tape, weight: Var) -> Result<Var> {
+    let tall = tape.shape(weight)[0] >= TALL * tape.shape(weight)[1];
+    let weight = if tall { weight } else { tape.convert(weight, DType::F64)? };
+    let transposed = tape.transpose(weight)?;
+    let gram = tape.matmul(transposed, weight)?;
+    Ok(tape.convert(gram, DType::F64)?)
+}
+
+/// <stop(weights), x> in x's type.
+fn fixed_inner(tape: &mut Tape, weights: Var, x: Var) -> Result<Var> {
+    let weights = tape.stop_gradient(weights)?;
+    let weights = tape.convert(weights, tape.dtype(x))?;
+    Ok(tape.inner(weights, x)?)
+}
+
+/// One piece's share of the Gram matrix: `left` `right`^T, both (S, d, n) in f64.
 struct Factor {
     left: Var,
     right: Var,
+    /// What `left` was converted from.
+    live: Var,
     fold: Fold,
 }
 
@@ -126,35 +155,38 @@ enum Fold {
     /// left = T, right = T G with G = L^T L.
     Dense { weight: Var },
     /// left = T, right = G_l T G_r with G_l = W_l^T W_l, G_r = W_r W_r^T; the half products G_l T and T G_r, shape (d, S, i0, i1).
-    TwoSided { left: Var, right: Var, tangent: Var, left_half: Var, right_half: Var },
+    TwoSided { left: Var, right: Var, left_half: Var, right_half: Var },
 }
 
 impl Factor {
     fn record(tape: &mut Tape, piece: &Piece, tangent: Var) -> Result<Self> {
+        let precise = |tape: &mut Tape, x: Var| tape.convert(x, DType::F64);
         match piece.last {
             LastLayer::Dense { weight } if tape.shape(weight)[0] > tape.shape(weight)[1] => {
-                let transposed = tape.transpose(weight)?;
-                let gram = tape.matmul(transposed, weight)?;
-                let product = tape.matmul(tangent, gram)?;
-                let (left, right) = (by_sample(tape, tangent)?, by_sample(tape, product)?);
-                Ok(Self { left, right, fold: Fold::Dense { weight } })
+                let gram = precise_gram(tape, weight)?;
+                let t = precise(tape, tangent)?;
+                let product = tape.matmul(t, gram)?;
+                let (left, right) = (by_sample(tape, t)?, by_sample(tape, product)?);
+                Ok(Self { left, right, live: by_sample(tape, tangent)?, fold: Fold::Dense { weight } })
             }
             LastLayer::TwoSided { left: LastWeight { value: left, .. }, right: LastWeight { value: right, .. } }
                 if tape.shape(left)[0] * tape.shape(right)[1] > tape.shape(left)[1] * tape.shape(right)[0] =>
             {
-                let left_transposed = tape.transpose(left)?;
-                let left_gram = tape.matmul(left_transposed, left)?;
+                let left_gram = precise_gram(tape, left)?;
                 let right_transposed = tape.transpose(right)?;
-                let right_gram = tape.matmul(right, right_transposed)?;
-                let right_half = tape.matmul(tangent, right_gram)?;
-                let left_half = tape.matmul(left_gram, tangent)?;
+                let right_gram = precise_gram(tape, right_transposed)?;
+                let t = precise(tape, tangent)?;
+                let right_half = tape.matmul(t, right_gram)?;
+                let left_half = tape.matmul(left_gram, t)?;
                 let whole = tape.matmul(left_gram, right_half)?;
-                let fold = Fold::TwoSided { left, right, tangent, left_half, right_half };
-                Ok(Self { left: by_sample(tape, tangent)?, right: by_sample(tape, whole)?, fold })
+                let fold = Fold::TwoSided { left, right, left_half, right_half };
+                let live = by_sample(tape, tangent)?;
+                Ok(Self { left: by_sample(tape, t)?, right: by_sample(tape, whole)?, live, fold })
             }
             _ => {
-                let rows = jacobian_rows(tape, piece, tangent)?;
-                Ok(Self { left: rows, right: rows, fold: Fold::None })
+                let live = jacobian_rows(tape, piece, tangent)?;
+                let rows = precise(tape, live)?;
+                Ok(Self { left: rows, right: rows, live, fold: Fold::None })
             }
         }
     }
@@ -164,8 +196,7 @@ impl Factor {
     /// Everything a gradient would compute twice because it does not know A^-1 and G to be symmetric is computed once and stopped.
     fn surrogate(&self, tape: &mut Tape, inverse: Var) -> Result<Var> {
         let weights = tape.matmul(inverse, self.right)?;
-        let weights = tape.stop_gradient(weights)?;
-        let through_tangents = tape.inner(weights, self.left)?;
+        let through_tangents = fixed_inner(tape, weights, self.live)?;
         match self.fold {
             Fold::None => Ok(through_tangents),
             Fold::Dense { weight } => {
@@ -179,11 +210,11 @@ impl Factor {
                 let core = tape.matmul(solved, tangents)?;
                 weighted(tape, through_tangents, &[(weight, core, Side::Right)])
             }
-            Fold::TwoSided { left, right, tangent, left_half, right_half } => {
+            Fold::TwoSided { left, right, left_half, right_half } => {
                 // d/dW_l: W_l sum X (T G_r)^T and d/dW_r: sum (G_l T)^T X W_r with X = A^-1 T.
                 let solved = tape.matmul(inverse, self.left)?;
                 let solved = tape.permute(solved, &[1, 0, 2])?;
-                let shape = tape.shape(tangent).to_vec();
+                let shape = tape.shape(left_half).to_vec();
                 let (count, i0, i1) = (shape[0] * shape[1], shape[2], shape[3]);
                 let solved = tape.reshape(solved, &[count, i0, i1])?;
                 let right_half = tape.reshape(right_half, &[count, i0, i1])?;
@@ -209,16 +240,16 @@ enum Side {
     Right,
 }
 
-/// `total` + sum <stop(weight core), weight>.
+/// `total` + sum <stop(weight core), weight>, in the weights' type.
 fn weighted(tape: &mut Tape, total: Var, terms: &[(Var, Var, Side)]) -> Result<Var> {
     let mut total = total;
     for &(weight, core, side) in terms {
+        let core = tape.convert(core, tape.dtype(weight))?;
         let product = match side {
             Side::Right => tape.matmul(weight, core)?,
             Side::Left => tape.matmul(core, weight)?,
         };
-        let product = tape.stop_gradient(product)?;
-        let term = tape.inner(product, weight)?;
+        let term = fixed_inner(tape, product, weight)?;
         total = tape.add(total, term)?;
     }
     Ok(total)

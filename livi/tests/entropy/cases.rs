@@ -107,7 +107,7 @@ fn correlated(noise: [usize; 2], trunk: [usize; 2], hidden: [usize; 2], parts: &
     CorrelatedSampler::sized(noise, &[trunk, trunk], hidden, 1, parts, Activation::Elu).unwrap()
 }
 
-/// A sampler recorded at a latent in f64, on a machine.
+/// A sampler recorded at a latent.
 pub struct Recording {
     pub tape: Tape,
     pub parameters: Vec<Var>,
@@ -116,9 +116,14 @@ pub struct Recording {
 
 /// Records in f64 at one latent.
 pub fn record(sampler: &dyn Sampler) -> Recording {
+    record_in(DType::F64, sampler)
+}
+
+/// Records at one latent.
+pub fn record_in(dtype: DType, sampler: &dyn Sampler) -> Recording {
     let mut tape = Tape::new();
-    let parameters: Vec<Var> = sampler.parameters().iter().map(|p| tape.input(&p.shape, DType::F64)).collect();
-    let latents = tape.input(&[1, sampler.latents()], DType::F64);
+    let parameters: Vec<Var> = sampler.parameters().iter().map(|p| tape.input(&p.shape, dtype)).collect();
+    let latents = tape.input(&[1, sampler.latents()], dtype);
     let recorded = sampler.record(&mut tape, &parameters, latents).unwrap();
     Recording { tape, parameters, recorded }
 }
@@ -133,7 +138,7 @@ pub fn fill(machine: &mut Machine, vars: &[Var], values: &[Vec<f64>]) {
     }
 }
 
-/// Values of outputs at given weights and latent, in f64.
+/// Values of outputs at given weights and latent.
 pub fn evaluate(recording: &Recording, outputs: &[Var], parameters: &[Vec<f64>], latent: &[f64]) -> Vec<Vec<f64>> {
     let plan = Plan::new(&recording.tape, &Request::outputs(outputs)).unwrap();
     let mut machine = Machine::cpu(1).unwrap();
