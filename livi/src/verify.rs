@@ -168,14 +168,16 @@ impl Verification {
 /// Computes the linearised entropy of a sampler with the given weights at S latents (`latents` is S x d) exactly and by the methods asked for, the
 /// deterministic bounds beside them, and checks every claim.
 ///
-/// The exact value, the first row, and the spectrum are computed in f64 whatever `dtype` the methods run in (from weights rounded to that
-/// type), up to [`FULL_DEPTH`] latents whether asked for or not. Beyond, there is no spectrum, and the exact value comes, if it is asked for, from
+/// The exact value, the first row, and the spectrum are computed in f64 whatever `dtype` the methods run in (from weights rounded to that type), up
+/// to [`FULL_DEPTH`] latents whether asked for or not. Beyond, there is no spectrum, and the exact value comes, if it is asked for, from
 /// [`GramPrograms`](crate::entropy::GramPrograms): see [`verify_within`] for its memory and progress. Without it every claim is checked against the
-/// greatest lower and the least upper bound among the rows, and the bound from the Frobenius norm, a by-product, is left out. For networks of at most 200 weights the true entropy of q is bracketed as well.
+/// greatest lower and the least upper bound among the rows, and the bound from the Frobenius norm, a by-product, is left out. For networks of at most
+/// 200 weights the true entropy of q is bracketed as well.
 ///
 /// # Errors
-/// [`Error::Argument`] for latents whose number is no positive multiple of d or that are not finite, weights that do not fit the sampler, a sigma that is not positive and
-/// finite, settings out of range or an element type that is not a floating-point one; [`Error::Numerical`] and those of recording, planning and running otherwise.
+/// [`Error::Argument`] for latents whose number is no positive multiple of d or that are not finite, weights that do not fit the sampler, a sigma
+/// that is not positive and finite, settings out of range or an element type that is not a floating-point one; [`Error::Numerical`] and those of
+/// recording, planning and running otherwise.
 ///
 /// ```
 /// use autograd::DType;

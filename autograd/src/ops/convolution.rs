@@ -1,7 +1,7 @@
 //! Convolutions of images with filters: one trilinear form between images, filters and results, closed under transposition.
 //!
-//! With stride s and padding p, `y[n, o, i, j] = sum_{c, u, v} x[n, c, s i + u - p, s j + v - p] w[o, c, u, v]` (a correlation, as networks use it). Any two
-//! of x, w and y give the third: the result itself, its transpose in the images and its transpose in the filters.
+//! With stride s and padding p, `y[n, o, i, j] = sum_{c, u, v} x[n, c, s i + u - p, s j + v - p] w[o, c, u, v]` (a correlation, as networks use it).
+//! Any two of x, w and y give the third: the result itself, its transpose in the images and its transpose in the filters.
 
 use super::axes_text;
 use crate::op::{Conv2d, ConvPart};
@@ -13,8 +13,8 @@ impl Tape {
     ///
     /// Leading axes must be equal, or one operand has none (or only axes of length 1) and is shared: so each weight sample has filters of its own.
     ///
-    /// On processors, filters of 3 x 3 between at least 16 channels and with strides of 1 are multiplied by Winograd's F(2 x 2, 3 x 3): results differ from plain
-    /// sums by rounding, and what is not finite spreads over tiles of 2 x 2 results.
+    /// On processors, filters of 3 x 3 between at least 16 channels and with strides of 1 are multiplied by Winograd's F(2 x 2, 3 x 3): results
+    /// differ from plain sums by rounding, and what is not finite spreads over tiles of 2 x 2 results.
     ///
     /// ```
     /// use autograd::{DType, Tape};

@@ -1,9 +1,9 @@
 //! Plans: what a tape becomes before it runs.
 //!
-//! A plan is made in passes, one file each: the needed part of the tape is collected (`graph`) and simplified (`simplify`, `windows`, `pooled`); views are
-//! resolved and the rest becomes items (`lower`, `product`); items are fused (`fuse`), cheap ones repeated instead of stored (`recompute`), and become steps (`emit`); values get storage (`place`),
-//! storage gets lifetimes (`liveness`) and offsets in one arena (`arena`). A paranoid plan leaves out everything that is not needed for a right
-//! answer: each node is a step with a buffer of its own. It is the oracle for all others.
+//! A plan is made in passes, one file each: the needed part of the tape is collected (`graph`) and simplified (`simplify`, `windows`, `pooled`);
+//! views are resolved and the rest becomes items (`lower`, `product`); items are fused (`fuse`), cheap ones repeated instead of stored (`recompute`),
+//! and become steps (`emit`); values get storage (`place`), storage gets lifetimes (`liveness`) and offsets in one arena (`arena`). A paranoid plan
+//! leaves out everything that is not needed for a right answer: each node is a step with a buffer of its own. It is the oracle for all others.
 //!
 //! A plan gives the bits of its paranoid twin, but for the order of sums in products (operands joined along a batch, results added to earlier
 //! ones), for reductions fused with views, and for what `simplify` lists.

@@ -1,4 +1,5 @@
-//! Programs from programs: linearisation (forward mode), transposition (reverse mode), batching. All push nodes on the same tape, so they nest in any order.
+//! Programs from programs: linearisation (forward mode), transposition (reverse mode), batching. All push nodes on the same tape, so they nest in any
+//! order.
 
 mod batch;
 mod derivative;

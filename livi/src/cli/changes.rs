@@ -76,9 +76,11 @@ pub(super) fn configuration(source: &str, changes: &Changes) -> Result<Named> {
         Named { name: stem(path), config: stored_config(&folder)? }
     } else if path.exists() || path.extension().is_some_and(|extension| extension == "toml") {
         Named { name: stem(path), config: Config::from_toml_file(path)? }
+    } else if source.starts_with("uci-") && !source.contains('/') {
+        Named { name: source.into(), config: Config::preset(source)? }
     } else {
         let problem = format!(
-            "`{source}` is neither a preset nor a file or run folder that exists; the presets are {}",
+            "`{source}` is neither a preset nor a file or run folder that exists; the presets are {}, and uci-SET for any other set of that layout",
             presets::names().join(", ")
         );
         return Err(Error::Argument { name: "configuration".into(), problem });

@@ -134,6 +134,16 @@ const UCI_SETS: &[(&str, Overrides)] = &[
     ),
 ];
 
+/// What sets of the same layout have that are none of [`UCI_SETS`]: settings that did well by validation rows, two or three splits each, on sets of few
+/// rows (bostonHousing, wine-quality-red) and of many (kin8nm) alike.
+const UCI_OTHERS: Overrides = &[
+    ("sampler.latent", "[30]"),
+    ("sampler.hidden", "[60]"),
+    ("sampler.sigma", "0.02"),
+    ("prior.std", "2"),
+    ("training.steps", "8000"),
+];
+
 /// What all image sets share. The entropy's gradient, from one probe at one latent, is a hundredth of the noise that a step's gradient has anyway
 /// (the benchmark `gradient_noise`). Krylov steps alone serve value and gradient better than half of them with as many iterations beside them: the
 /// report on verification of large samplers has figures.
@@ -213,7 +223,7 @@ const NAMED: [&str; 7] =
     ["toy", "toy-slq", "toy-paper", "mnist-lenet", "mnist-mlp", "cifar10-wrn16-4", "cifar100-wrn28-10"];
 
 /// Names of all presets: `toy`, `toy-slq`, `toy-paper`, `mnist-lenet`, `mnist-mlp`, `cifar10-wrn16-4`, `cifar100-wrn28-10` and `uci-SET` for the
-/// seven UCI sets.
+/// seven UCI sets. (`uci-SET` for any other SET is one, too.)
 pub fn names() -> Vec<String> {
     NAMED.into_iter().map(String::from).chain(uci_sets().map(|set| format!("uci-{set}"))).collect()
 }
@@ -234,14 +244,16 @@ pub(super) fn preset(name: &str) -> Result<Config> {
         "cifar10-wrn16-4" => cifar(&mut config, CIFAR10, published::cifar10_heads())?,
         "cifar100-wrn28-10" => cifar(&mut config, CIFAR100, published::cifar100_heads())?,
         _ => {
-            let set = name.strip_prefix("uci-").and_then(|name| UCI_SETS.iter().find(|set| set.0 == name));
-            let Some((set, particular)) = set else {
+            let Some(set) = name.strip_prefix("uci-").filter(|set| !set.is_empty()) else {
                 let names = names().join(", ");
-                let problem = format!("there is no preset `{name}`; the presets are {names}");
+                let problem = format!(
+                    "there is no preset `{name}`; the presets are {names}, and uci-SET for any other set of that layout"
+                );
                 return Err(Error::Argument { name: "preset".into(), problem });
             };
+            let particular = UCI_SETS.iter().find(|(name, _)| *name == set).map_or(UCI_OTHERS, |(_, found)| *found);
             apply(&mut config, &[UCI, particular])?;
-            config.data.set = Some((*set).into());
+            config.data.set = Some(set.into());
         }
     }
     Ok(config)
@@ -317,7 +329,17 @@ mod tests {
 
     #[test]
     fn an_unknown_preset_lists_the_presets() {
-        let message = preset("uci-iris").unwrap_err().to_string();
-        assert!(message.contains("`uci-iris`") && message.contains("uci-concrete"), "{message}");
+        for name in ["iris", "uci-"] {
+            let message = preset(name).unwrap_err().to_string();
+            assert!(message.contains(&format!("`{name}`")) && message.contains("uci-concrete"), "{message}");
+        }
+    }
+
+    #[test]
+    fn any_set_of_the_layout_of_uci_sets_has_a_preset() {
+        let config = preset("uci-yacht").unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.data.set.as_deref(), Some("yacht"));
+        assert_eq!(config.network.hidden, [50]);
     }
 }

@@ -263,8 +263,9 @@ pub struct TrainingConfig {
     pub amsgrad: bool,
     /// Learning rate over the run. Default `cosine`.
     pub schedule: Schedule,
-    /// Part of the run, in [0, 1], over which the weight of prior and entropy rises linearly from 0 to its full value, so that the network
-    /// first learns to fit (Sonderby et al. 2016); the learning rate of the noise standard deviation rises with it. The rest of the run maximises the full objective. Default 0.
+    /// Part of the run, in [0, 1], over which the weight of prior and entropy rises linearly from 0 to its full value, so that the network first
+    /// learns to fit (Sonderby et al. 2016); the learning rate of the noise standard deviation rises with it. The rest of the run maximises the full
+    /// objective. Default 0.
     pub warmup: f64,
     /// Largest Euclidean norm of the gradient; a longer one is scaled down to it; 0 for no clipping. Default 0.
     pub clip_norm: f64,

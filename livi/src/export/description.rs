@@ -14,8 +14,8 @@
 //! | `config` | the run's configuration as TOML |
 //!
 //! All numbers are in the units of the data. The network f takes (x - `x_mean`) / `x_std`; its output times `y_std` plus `y_mean` is a target's
-//! prediction (classes are not standardised: f gives logits). Images are inputs of intensities from 0 to 1, channels first. The noise is one for all samples, also in a mixture of components, whose
-//! variances are averaged.
+//! prediction (classes are not standardised: f gives logits). Images are inputs of intensities from 0 to 1, channels first. The noise is one for all
+//! samples, also in a mixture of components, whose variances are averaged.
 //!
 //! A network with batch normalisation has two tensors more for each normalisation NAME and each sample: `NAME.running_mean` and
 //! `NAME.running_var`, mean and variance of its channels on the run's reference rows, (N, channels). f takes (h - mean) / sqrt(variance + 1e-5) of

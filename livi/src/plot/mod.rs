@@ -7,8 +7,8 @@
 //!
 //! Every function takes plain numbers and a stem: `plots/predictive` gives `plots/predictive.svg` and
 //! `plots/predictive.png`, each replaced atomically. The PNG's font comes with the program, so that it works
-//! on a machine with none installed; an SVG holds its texts as text, set in a font of whoever shows it. The colours are those of Okabe and Ito (2008), which colour-blind readers tell
-//! apart.
+//! on a machine with none installed; an SVG holds its texts as text, set in a font of whoever shows it. The colours are those of Okabe and Ito
+//! (2008), which colour-blind readers tell apart.
 
 mod axis;
 pub mod entropy_curves;

@@ -40,8 +40,8 @@ impl StepPlans {
         Ok(Self { program, step, preparation, chunk, directions })
     }
 
-    /// The same for a device within so many bytes: with the chunks that the configuration asks for, or else with the largest that fit. The number of weight samples
-    /// in a chunk goes into the configuration, unless it is all of them.
+    /// The same for a device within so many bytes: with the chunks that the configuration asks for, or else with the largest that fit. The number of
+    /// weight samples in a chunk goes into the configuration, unless it is all of them.
     ///
     /// # Errors
     /// Those of recording; [`Error::Autograd`] naming the least memory that would do.
