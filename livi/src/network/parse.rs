@@ -20,7 +20,7 @@ impl Layer {
     /// | `wide_block N` channels | `stride=1`, `name=block1`, `activation=relu` |
     /// | `max_pool N`, `mean_pool N` windows of N x N | `stride=N`, `padding=0` |
     /// | `batch_norm` | `name=bn1` |
-    /// | `mean`, `flatten`, `relu`, `elu`, `tanh`, `softplus` | |
+    /// | `mean`, `flatten`, `relu`, `elu`, `tanh`, `softplus`, `sigmoid`, `silu`, `leaky_relu` | |
     ///
     /// Layers without a name are called by kind and number: `conv1`, `conv2`, `fc1`, `block1`, `bn1`.
     ///
@@ -128,7 +128,7 @@ fn without_number(kind: &str, settings: &Settings) -> std::result::Result<(), St
 }
 
 fn activation(name: &str) -> Option<Activation> {
-    [Activation::Relu, Activation::Elu, Activation::Tanh, Activation::Softplus].into_iter().find(|a| a.name() == name)
+    Activation::ALL.into_iter().find(|activation| activation.name() == name)
 }
 
 fn read<T: FromStr>(key: &str, text: &str) -> std::result::Result<T, String> {

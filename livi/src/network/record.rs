@@ -68,7 +68,7 @@ impl Walk<'_> {
                 (
                     Layer::Conv { .. },
                     [Layer::Activation(activation), Layer::MaxPool { size, stride, padding }, later @ ..],
-                ) => {
+                ) if activation.never_falls() => {
                     rest = later;
                     let product = self.product(tape, layer, h)?;
                     let pooled = tape.max_pool2d(product, *size, *stride, *padding)?;
@@ -181,5 +181,42 @@ impl Walk<'_> {
         let std = tape.sqrt(shifted)?;
         let scale = tape.reciprocal(std)?;
         Ok(tape.mul(centred, scale)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::Activation;
+    use autograd::{DType, Machine, Plan, Request};
+
+    /// Outputs of a network of such layers on two images of 7 x 7.
+    fn outputs(layers: &[&str]) -> Vec<f64> {
+        let texts: Vec<String> = layers.iter().map(|text| text.to_string()).collect();
+        let input = [2, 7, 7];
+        let network = Network::new(&input, Layer::parse_all(&texts, &input).unwrap()).unwrap();
+        let mut tape = Tape::new();
+        let theta = tape.input(&[1, network.layout().len()], DType::F64);
+        let x = tape.input(&[2, 2, 7, 7], DType::F64);
+        let y = network.record(&mut tape, theta, x).unwrap();
+        let mut machine = Machine::cpu(1).unwrap();
+        let plan = machine.load(Plan::new(&tape, &Request::outputs(&[y])).unwrap()).unwrap();
+        for var in [theta, x] {
+            let values: Vec<f64> = (0..tape.elements(var)).map(|k| ((k * 37 + 11) % 29) as f64 / 8.0 - 1.7).collect();
+            machine.write_f64(var, &values).unwrap();
+        }
+        machine.run(plan).unwrap();
+        machine.read_f64(y).unwrap()
+    }
+
+    #[test]
+    fn maxima_of_every_activation_are_taken_of_its_values() {
+        for activation in Activation::ALL.map(Activation::name) {
+            let found = outputs(&["conv 3", activation, "max_pool 2", "flatten"]);
+            // A layer that changes nothing stands between the two.
+            let plain = outputs(&["conv 3", activation, "mean_pool 1", "max_pool 2", "flatten"]);
+            assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-12), "{activation}: {found:?} {plain:?}");
+            assert!(found.iter().any(|x| *x != found[0]), "{activation}");
+        }
     }
 }
