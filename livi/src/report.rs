@@ -48,9 +48,10 @@ pub struct RunResult {
     pub reason: Reason,
     /// Step of the state kept, where it is the best on the validation rows.
     pub best_step: Option<u64>,
-    /// Terms of the evidence lower bound at the last step, in nats; with several components those of the last.
+    /// Terms of the evidence lower bound at the last step, before its update, in nats: estimates from the rows and weight samples of that step. With
+    /// several components those of the last.
     pub elbo: Option<ElboTerms>,
-    /// Learned standard deviation of the noise of each target in its original unit; empty for a softmax likelihood.
+    /// Standard deviation of the noise of each target, learned or fixed, in the target's own unit; empty for a softmax likelihood.
     pub noise_std: Vec<f64>,
     /// The rows that `test` is about: the test rows, or the validation rows where the configuration says so.
     pub reported: ReportedPart,
@@ -168,11 +169,14 @@ impl RunResult {
         ];
         if let Some(terms) = self.elbo {
             let text = format!(
-                "{:.2} = likelihood {:.2} + prior {:.2} + entropy {:.2} nats",
-                terms.elbo, terms.likelihood, terms.prior, terms.entropy
+                "{:.2} = likelihood {:.2} + prior {:.2} + entropy {:.2} nats{}",
+                terms.elbo,
+                terms.likelihood,
+                terms.prior,
+                terms.entropy,
+                if self.components > 1 { ", last component" } else { "" }
             );
-            let name = if self.components > 1 { "ELBO of the last component" } else { "ELBO" };
-            entries.push((name.into(), text));
+            entries.push(("ELBO at the last step".into(), text));
         }
         if self.test.is_none() && !self.noise_std.is_empty() {
             let texts: Vec<String> = self.noise_std.iter().map(|&std| in_units(std)).collect();

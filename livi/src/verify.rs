@@ -6,11 +6,11 @@ mod table;
 
 use crate::device::{is_card, memory_limit, processor};
 use crate::entropy::{
-    Constants, EntropyBracket, Estimate, FULL_DEPTH, JacobianMap, Method, Settings, check_sigma, combine,
+    Constants, EntropyBracket, Estimate, FULL_DEPTH, JacobianMap, LEAST_PROBES, Method, Settings, check_sigma, combine,
     entropy_bracket, estimate, parameters,
 };
 use crate::sampler::Sampler;
-use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared};
+use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared, student_quantile};
 use crate::{Error, Result};
 use autograd::{DType, Device, Element, Machine};
 use programs::{Loaded, Planned};
@@ -27,8 +27,8 @@ const DRAWS: usize = 200;
 const COMPONENTS: usize = 1000;
 /// Unit of roundoff of TF32: 11 bits, the leading one counted.
 const TF32_ROUNDOFF: f64 = 1.0 / 2048.0;
-/// Standard errors by which a bracket may miss the exact value.
-pub const STANDARD_ERRORS: f64 = 3.0;
+/// Chance that a bracket of a correct sampler is held to miss the exact value.
+const FALSE_ALARM: f64 = 1e-4;
 
 /// On which side of the exact value a row claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Side {
     Lower,
     /// Not below it.
     Upper,
-    /// Its bracket, widened by [`STANDARD_ERRORS`], contains it.
+    /// Its bracket, widened by [`Verification::standard_errors`], contains it.
     Bracket,
     /// No claim.
     None,
@@ -93,6 +93,10 @@ pub struct Verification {
     pub constants: Constants,
     /// One row a method; the first is the exact value, if it was computed.
     pub methods: Vec<MethodRow>,
+    /// Standard errors by which a bracket may miss the exact value: the error of a mean over few probes, in units of a standard error found from the
+    /// same probes, has Student's distribution, and exceeds this many once in 10,000 times.
+    #[serde(skip)]
+    pub standard_errors: f64,
     /// How far rounding may move a value: the exact value's change when each singular value grows by 32 units of roundoff (of the
     /// methods' element type) of |J|_F and each eigenvalue of the Gram matrix by 16 d units of f64 of its largest; beyond
     /// [`FULL_DEPTH`] latents, where the spectrum is not known, an upper bound of it; 0 without the exact value.
@@ -272,18 +276,30 @@ pub fn verify_within(
         false => None,
     };
     let latents = latents.len() / d;
-    let mut verification =
-        Verification { m, d, sigma, latents, constants, methods: all, rounding, singular_values, true_entropy };
+    let probes = settings.target.map_or(settings.probes, |_| LEAST_PROBES.min(settings.probes));
+    let standard_errors = student_quantile(probes.saturating_sub(1).max(1), FALSE_ALARM);
+    let mut verification = Verification {
+        m,
+        d,
+        sigma,
+        latents,
+        constants,
+        methods: all,
+        standard_errors,
+        rounding,
+        singular_values,
+        true_entropy,
+    };
     let (exact, reference) = (verification.exact(), verification.reference());
     for row in &mut verification.methods {
         row.gap = exact.map(|exact| row.value - exact);
-        row.holds = holds(row, reference, rounding);
+        row.holds = holds(row, reference, rounding, standard_errors);
     }
     Ok(verification)
 }
 
 /// Whether a row's claim about an exact value in [`low`, `high`] can be true.
-fn holds(row: &MethodRow, (low, high): (f64, f64), rounding: f64) -> bool {
+fn holds(row: &MethodRow, (low, high): (f64, f64), rounding: f64, standard_errors: f64) -> bool {
     let not_above = |end: Option<f64>, margin: f64| end.is_none_or(|end| end <= high + margin);
     let not_below = |end: Option<f64>, margin: f64| end.is_none_or(|end| end >= low - margin);
     let value = Some(row.value);
@@ -292,7 +308,9 @@ fn holds(row: &MethodRow, (low, high): (f64, f64), rounding: f64) -> bool {
         Side::Lower => not_above(value, rounding) && not_above(row.lower, rounding),
         Side::Upper => not_below(value, rounding) && not_below(row.upper, rounding),
         Side::Bracket => {
-            let margin = rounding + STANDARD_ERRORS * row.standard_error;
+            // Of a basis there is no error, of a single random probe no telling how large it is.
+            let margin =
+                if row.standard_error > 0.0 { rounding + standard_errors * row.standard_error } else { rounding };
             not_above(row.lower, margin) && not_below(row.upper, margin)
         }
         Side::None => true,

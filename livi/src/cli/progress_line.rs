@@ -28,7 +28,7 @@ pub(super) fn terms(terms: &Terms, validation: Option<f64>) -> String {
     let Terms { elbo, likelihood, prior, entropy, .. } = terms;
     let mut text = format!("ELBO {elbo:.1} = likelihood {likelihood:.1} + prior {prior:.1} + entropy {entropy:.1}");
     if let Some(noise) = terms.noise_std {
-        text.push_str(&format!("  noise std {noise:.4}"));
+        text.push_str(&format!("  noise std {noise:.4} (standardised)"));
     }
     if let Some(score) = validation {
         text.push_str(&format!("  validation {score:.4}"));
@@ -89,7 +89,7 @@ mod tests {
     fn a_line_of_training_on_all_rows_of_a_table() {
         assert_eq!(speed(8123.4, None, 81_234), "8123 steps/s  10 s left");
         let found = terms(&Terms { noise_std: Some(0.12345), ..TERMS }, Some(-0.98765));
-        assert!(found.ends_with("entropy 34.6  noise std 0.1235  validation -0.9877"), "{found}");
+        assert!(found.ends_with("entropy 34.6  noise std 0.1235 (standardised)  validation -0.9877"), "{found}");
     }
 
     #[test]

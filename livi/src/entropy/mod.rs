@@ -39,5 +39,6 @@ pub use jacobian::{Jacobian, JacobianMap, JacobianPrograms};
 pub use monte_carlo::{EntropyBracket, entropy_bracket};
 pub use report::{Constants, EntropyReport, Method};
 pub use resident::{ResidentGram, ResidentPrograms};
+pub(crate) use slq::LEAST_PROBES;
 pub use spectrum::{FULL_DEPTH, Spectrum};
 pub use tangents::hidden_tangents;

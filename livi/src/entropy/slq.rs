@@ -13,7 +13,7 @@ use autograd::Element;
 use rand::rngs::StdRng;
 
 /// Probes without which a spread is not trusted as a standard error.
-const LEAST_PROBES: usize = 4;
+pub(crate) const LEAST_PROBES: usize = 4;
 /// Relative residual up to which a singular value is taken out by name.
 const DEFLATION_TOLERANCE: f64 = 1e-3;
 

@@ -29,6 +29,40 @@ pub fn mean_and_standard_error(samples: &[f64]) -> Result<(f64, f64)> {
     Ok((mean, (squares / (count - 1.0) / count).sqrt()))
 }
 
+/// The t that Student's distribution with so many degrees of freedom exceeds, on either side, with the probability `outside` in (0, 1).
+///
+/// The mean of n normal samples is off by so many of its own standard errors at most, but for that chance, with n - 1 degrees. By the finite sums of
+/// Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
+///
+/// ```
+/// assert!((livi::spectral::student_quantile(9, 0.05) - 2.262157).abs() < 1e-6);
+/// ```
+pub fn student_quantile(degrees: usize, outside: f64) -> f64 {
+    // The probability between -t and t, for tan(angle) = t / sqrt(degrees).
+    let inside = |angle: f64| {
+        let (sine, cosine) = angle.sin_cos();
+        let square = cosine * cosine;
+        let odd = degrees % 2;
+        let mut term = if odd == 1 { cosine } else { 1.0 };
+        let mut sum = 0.0;
+        for k in 1..=degrees / 2 {
+            sum += term;
+            let k = (2 * k) as f64;
+            term *= square * if odd == 1 { k / (k + 1.0) } else { (k - 1.0) / k };
+        }
+        match odd {
+            1 => std::f64::consts::FRAC_2_PI * (angle + sine * sum),
+            _ => sine * sum,
+        }
+    };
+    let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        *(if inside(middle) < 1.0 - outside { &mut low } else { &mut high }) = middle;
+    }
+    low.tan() * (degrees as f64).sqrt()
+}
+
 /// An estimated trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceEstimate {
@@ -198,5 +232,24 @@ mod tests {
     fn a_zero_probe_is_refused_by_its_row() {
         let message = hutchinson_trace(|_, _, _| Ok(()), 2, 1, &[1.0, 0.0]).unwrap_err().to_string();
         assert_eq!(message, "probes: row 1 is zero");
+    }
+
+    #[test]
+    fn quantiles_of_student_are_those_of_tables_and_become_normal() {
+        for (degrees, outside, wanted) in [
+            (1, 0.05, 12.706_204_736),
+            (2, 0.05, 4.302_652_730),
+            (3, 0.01, 5.840_909_310),
+            (4, 0.001, 8.610_301_58),
+            (9, 0.001, 4.780_912_586),
+            (30, 0.05, 2.042_272_456),
+            (1_000_000, 0.05, 1.959_966),
+        ] {
+            let found = student_quantile(degrees, outside);
+            assert!((found - wanted).abs() < 2e-6 * wanted, "{degrees}, {outside}: {found}");
+        }
+        // One degree is Cauchy's distribution.
+        let cauchy = 1.0 / (0.5 * std::f64::consts::PI * 1e-4).tan();
+        assert!((student_quantile(1, 1e-4) / cauchy - 1.0).abs() < 1e-9);
     }
 }

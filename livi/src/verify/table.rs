@@ -1,6 +1,6 @@
 //! A verification as text.
 
-use super::{MethodRow, STANDARD_ERRORS, Side, Verification};
+use super::{MethodRow, Side, Verification};
 use std::fmt;
 
 impl fmt::Display for Verification {
@@ -41,15 +41,16 @@ impl fmt::Display for Verification {
             )?;
         }
         let violations = self.violations();
+        let margin = format!("{:.1} standard errors", self.standard_errors);
         match violations.is_empty() {
             true if self.exact().is_none() => {
                 let (low, high) = self.reference();
                 write!(
                     f,
-                    "no exact value asked for; no bound or bracket (widened by {STANDARD_ERRORS} standard errors) contradicts another: between {low:.4} and {high:.4}"
+                    "no exact value asked for; no bound or bracket (widened by {margin}) contradicts another: between {low:.4} and {high:.4}"
                 )
             }
-            true => write!(f, "all bounds and brackets (widened by {STANDARD_ERRORS} standard errors) hold"),
+            true => write!(f, "all bounds and brackets (widened by {margin}) hold"),
             false => write!(f, "VIOLATED: {}", violations.join("; ")),
         }
     }

@@ -33,7 +33,7 @@ fn components_start_differently_and_are_counted() {
     assert!(a != b && b != c && a != c);
     assert_eq!(result["sampler_weights"], 3 * posterior.model.parameter_count());
     let report = fs::read_to_string(folder.path().join("run/report.md")).unwrap();
-    assert!(report.contains("in 3 components") && report.contains("ELBO of the last component"), "{report}");
+    assert!(report.contains("in 3 components") && report.contains("nats, last component"), "{report}");
 }
 
 #[test]

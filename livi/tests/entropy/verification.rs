@@ -37,6 +37,26 @@ fn every_claim_holds_on_samplers_of_up_to_400_latents() {
     }
 }
 
+/// Three probes tell their own standard error badly: three of those are exceeded every tenth time.
+#[test]
+fn brackets_of_few_probes_raise_no_false_alarms() {
+    let case = &large()[0];
+    let settings = Settings { probes: 3, ..Settings::default() };
+    let mut beyond_three = 0;
+    for seed in 0..60 {
+        let (parameters, latent) = (&case.parameters, &case.latent);
+        let methods = [Method::Slq];
+        let found =
+            verify(case.sampler.as_ref(), parameters, latent, 0.1, &methods, &settings, DType::F64, seed).unwrap();
+        assert!(found.violations().is_empty(), "seed {seed}:\n{found}");
+        let row = found.methods.iter().find(|row| row.method == "slq").unwrap();
+        let exact = found.exact().unwrap();
+        let miss = (row.lower.unwrap() - exact).max(exact - row.upper.unwrap());
+        beyond_three += usize::from(miss > 3.0 * row.standard_error);
+    }
+    assert!(beyond_three > 0, "the seeds test nothing");
+}
+
 #[test]
 fn the_exact_row_and_the_spectrum_are_means_over_dense_truth() {
     for case in &small() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::cifar::INEXACT;
 use super::{FolderKind, Images, Part};
 use crate::Result;
 use crate::atomic::io_error;
@@ -89,6 +90,9 @@ fn check_folder(folder: &Path, kind: FolderKind) -> ImageSummary {
             Ok(images) => parts.push(summary_of(part, &images)),
             Err(error) => problems.push(error.to_string()),
         }
+    }
+    if matches!(kind, FolderKind::Cifar10 | FolderKind::Cifar100) && folder.join(INEXACT).is_file() {
+        notes.push(format!("test images that `{INEXACT}` names are left out"));
     }
     if let [training, test] = &parts[..] {
         compare(training, test, &mut problems, &mut notes);

@@ -2,6 +2,8 @@
 //!
 //! A file is a row of records: one label byte (CIFAR-10) or a coarse and a fine label byte (CIFAR-100), then 3,072 bytes: the
 //! red, green and blue planes of 32 x 32 pixels, row-major. Of CIFAR-100 the 100 fine labels are used.
+//!
+//! A copy whose test images are not all exact says so in `test_inexact_indices.txt`: one number a line, counted from 0. Those are left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use super::reading::{Source, file_error};
 use crate::Result;
 use crate::atomic::io_error;
 
+/// Numbers of the test images that are not those published.
+pub(super) const INEXACT: &str = "test_inexact_indices.txt";
 /// Extents of an image.
 const SHAPE: [usize; 3] = [3, 32, 32];
 /// Bytes of an image.
@@ -67,12 +71,12 @@ impl Version {
     }
 }
 
-/// Reads the training or test part of a folder, with class names from `batches.meta.txt` (CIFAR-10) or `fine_label_names.txt`
+/// Reads the training or test part of a folder, without the images that `test_inexact_indices.txt` names, and with class names from `batches.meta.txt` (CIFAR-10) or `fine_label_names.txt`
 /// (CIFAR-100) where that file is there.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) when a file of the part is not there or the class names are not one a class, and as for
-/// [`read_files`].
+/// [`Error::File`](crate::Error::File) when a file of the part is not there, the class names are not one a class or a number of
+/// an image is none, and as for [`read_files`].
 pub fn read_folder(folder: &Path, version: Version, part: Part) -> Result<Images> {
     let names = version.part_names(part);
     if let Some(missing) = names.iter().find(|name| !folder.join(name).is_file()) {
@@ -83,7 +87,11 @@ pub fn read_folder(folder: &Path, version: Version, part: Part) -> Result<Images
         ));
     }
     let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
-    let images = read_files(&paths, version)?;
+    let mut images = read_files(&paths, version)?;
+    let inexact = folder.join(INEXACT);
+    if part == Part::Test && inexact.is_file() {
+        images = images.select(&exact(&inexact, images.count)?)?;
+    }
     match read_class_names(&folder.join(version.class_names_file()), version.classes())? {
         Some(names) => images.with_classes(version.classes(), names),
         None => Ok(images),
@@ -150,6 +158,18 @@ fn read_file(path: &Path, version: Version, pixels: &mut Vec<u8>, labels: &mut V
     }
 }
 
+/// The numbers of so many images that are not in the file.
+fn exact(path: &Path, count: usize) -> Result<Vec<usize>> {
+    let text = fs::read_to_string(path).map_err(io_error(path, "read"))?;
+    let mut is_exact = vec![true; count];
+    for (k, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
+        let known = line.parse::<usize>().ok().and_then(|index| is_exact.get_mut(index));
+        let problem = || format!("`{line}` is no image's number, expected 0 to {}", count - 1);
+        *known.ok_or_else(|| file_error(path, format!("line {}", k + 1), problem()))? = false;
+    }
+    Ok((0..count).filter(|&index| is_exact[index]).collect())
+}
+
 /// One name a line; `None` where there is no such file.
 fn read_class_names(path: &Path, classes: usize) -> Result<Option<Vec<String>>> {
     if !path.is_file() {
@@ -193,6 +213,33 @@ mod tests {
         let images = read_folder(folder.path(), Version::Cifar10, Part::Training).unwrap();
         assert_eq!(images.labels, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
         assert_eq!((images.shape(), images.class_names[3].as_str()), ([3, 32, 32], "3"));
+    }
+
+    #[test]
+    fn test_images_that_are_not_exact_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "test_batch.bin",
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ] {
+            fs::write(folder.path().join(name), records(&[&[4], &[5], &[6], &[7]])).unwrap();
+        }
+        let read = |part| read_folder(folder.path(), Version::Cifar10, part);
+        fs::write(folder.path().join(INEXACT), "2\n\n0\n").unwrap();
+        let images = read(Part::Test).unwrap();
+        assert_eq!((images.labels.as_slice(), images.image(0)[0], images.image(1)[7]), (&[5, 7][..], 1, 3));
+        assert_eq!(read(Part::Training).unwrap().labels.len(), 20);
+        for (text, wanted) in
+            [("1\n4\n", "line 2: `4` is no image's number, expected 0 to 3"), ("one", "line 1: `one`")]
+        {
+            fs::write(folder.path().join(INEXACT), text).unwrap();
+            let message = read(Part::Test).unwrap_err().to_string();
+            assert!(message.contains(wanted) && message.contains(INEXACT), "{message}");
+        }
     }
 
     #[test]
