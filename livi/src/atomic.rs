@@ -5,7 +5,7 @@
 //! leaves a temporary file behind; its name starts with [`TEMPORARY_PREFIX`], and
 //! [`remove_stale_temporaries`] clears such files away.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -52,12 +52,26 @@ pub fn write_atomic_with(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
-    let path = path.as_ref();
+    let path = &target_of(path.as_ref());
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        // A device or a pipe has nothing that could be replaced.
+        let file = OpenOptions::new().write(true).open(path).map_err(io_error(path, "open"))?;
+        let mut buffered = BufWriter::with_capacity(1 << 18, &file);
+        return write(&mut buffered).and_then(|()| buffered.flush()).map_err(io_error(path, "write"));
+    }
     let temporary = temporary_beside(path)?;
     let mut buffered = BufWriter::with_capacity(1 << 18, temporary.as_file());
     write(&mut buffered).and_then(|()| buffered.flush()).map_err(io_error(path, "write"))?;
     drop(buffered);
     publish(temporary, path)
+}
+
+/// What a path leads to: links stay, and what they name is written.
+fn target_of(path: &Path) -> PathBuf {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.into()),
+        _ => path.into(),
+    }
 }
 
 /// An empty temporary file in the folder of `path`, removed again when dropped.
@@ -141,6 +155,22 @@ mod tests {
         assert!(error.to_string().contains("disk full"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_what_is_no_file_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        write_atomic(&link, "new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = write_atomic(&socket, "x").unwrap_err().to_string();
+        assert!(error.contains("socket: cannot open") && !fs::metadata(&socket).unwrap().is_file(), "{error}");
     }
 
     #[test]

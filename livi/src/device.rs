@@ -21,6 +21,23 @@ pub fn beside_training(device: Device) -> Device {
     if is_card(device) { device } else { processor() }
 }
 
+/// Bytes of memory that the system can give to programs at the moment; `None` where it does not say.
+pub fn memory_available() -> Option<usize> {
+    // Linux says so in lines such as `MemAvailable:   16303428 kB`.
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+}
+
+/// Refuses what needs more memory than the system has to give: so many elements of so many bytes.
+pub(crate) fn require_memory(elements: Option<usize>, bytes: usize, advice: &'static str) -> Result<()> {
+    let needed = elements.and_then(|elements| elements.checked_mul(bytes)).unwrap_or(usize::MAX);
+    match memory_available().unwrap_or(isize::MAX as usize) {
+        limit if needed > limit => Err(autograd::Error::Memory { needed, limit, advice }.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Bytes that plans on a machine may take: as many as were asked for, else seven eighths of what is free on a card. `None` is as much as it takes,
 /// where the system decides.
 ///

@@ -3,7 +3,7 @@
 //! Batch normalisation needs statistics of each channel, and these belong to a weight vector: for each one they are taken anew on the reference
 //! rows, a fixed part of the training rows that the run keeps, so that a prediction depends on nothing but its own row and the weights.
 
-use crate::device::is_card;
+use crate::device::{is_card, require_memory};
 use crate::network::Network;
 use crate::{Error, Result};
 use autograd::{DType, Device, Machine, Plan, PlanId, Request, Tape, Var};
@@ -33,6 +33,7 @@ struct Program {
     machine: Machine,
     plan: PlanId,
     theta: Var,
+    reads_weights: bool,
     x: Var,
     statistics: Option<Var>,
     output: Var,
@@ -78,8 +79,18 @@ impl Program {
 
     fn load(device: Device, tape: &Tape, theta: Var, x: Var, statistics: Option<Var>, output: Var) -> Result<Self> {
         let mut machine = Machine::on(device)?;
-        let plan = machine.load(Plan::new(tape, &Request::outputs(&[output]))?)?;
-        Ok(Self { machine, plan, theta, x, statistics, output })
+        let plan = Plan::new(tape, &Request::outputs(&[output]))?;
+        let reads_weights = plan.inputs().contains(&theta);
+        let plan = machine.load(plan)?;
+        Ok(Self { machine, plan, theta, reads_weights, x, statistics, output })
+    }
+
+    /// Gives the network its weights, where the output depends on them: statistics of what comes before all weights do not.
+    fn write_weights(&mut self, weights: &[f64]) -> Result<()> {
+        match self.reads_weights {
+            true => Ok(self.machine.write_f64(self.theta, weights)?),
+            false => Ok(()),
+        }
     }
 
     fn run(&mut self) -> Result<Vec<f64>> {
@@ -115,6 +126,8 @@ impl Evaluator<'_> {
         let forward = self.forward;
         let (m, inputs, columns) =
             (forward.network.layout().len(), forward.network.inputs(), forward.network.outputs());
+        let numbers = samples.checked_mul(rows).and_then(|all| all.checked_mul(columns));
+        require_memory(numbers, size_of::<f64>(), "ask for fewer weight samples, or for fewer rows at a time")?;
         let mut outputs = vec![0.0; samples * rows * columns];
         let Loaded { samples: sample_chunk, rows: row_chunk, held, outputs: program, all, normalisation } =
             self.loaded_for(samples, rows)?;
@@ -126,9 +139,9 @@ impl Evaluator<'_> {
         for sample in (0..samples).step_by(sample_chunk) {
             let drawn = sample_chunk.min(samples - sample);
             let weights = chunk(&theta[sample * m..(sample + drawn) * m], m, sample_chunk);
-            program.machine.write_f64(program.theta, &weights)?;
+            program.write_weights(&weights)?;
             if let (Some(normalisation), Some(var)) = (&mut *normalisation, program.statistics) {
-                normalisation.machine.write_f64(normalisation.theta, &weights)?;
+                normalisation.write_weights(&weights)?;
                 let statistics = normalisation.run()?;
                 program.machine.write_f64(var, &statistics)?;
             }
@@ -199,7 +212,7 @@ impl<'a> Forward<'a> {
         let Some(mut program) = Program::statistics(self, sample_chunk)? else { return Ok(Vec::new()) };
         let mut statistics = Vec::with_capacity(samples * count);
         for part in theta.chunks(sample_chunk * m) {
-            program.machine.write_f64(program.theta, &chunk(part, m, sample_chunk))?;
+            program.write_weights(&chunk(part, m, sample_chunk))?;
             statistics.extend_from_slice(&program.run()?[..part.len() / m * count]);
         }
         Ok(statistics)
@@ -289,6 +302,23 @@ mod tests {
         let plain = Network::new(&[3], vec![Layer::linear("a", 2)]).unwrap();
         let forward = Forward { network: &plain, ..forward };
         assert!(forward.statistics(&numbers(8, 1), 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_comes_before_all_weights_is_normalised_too() {
+        let layers = vec![Layer::batch_norm("bn"), Layer::linear("a", 2)];
+        let network = Network::new(&[3], layers).unwrap();
+        let (theta, reference) = (numbers(2 * network.layout().len(), 1), numbers(3 * 40, 2));
+        let forward = Forward { network: &network, dtype: DType::F64, device: processor(), reference: &reference };
+        let statistics = forward.statistics(&theta, 2).unwrap();
+        assert_eq!(statistics[..6], statistics[6..]);
+        let found = forward.run(&theta, 2, &reference, 40).unwrap();
+        for s in 0..2 {
+            for column in 0..2 {
+                let mean = (0..40).map(|row| found[(s * 40 + row) * 2 + column]).sum::<f64>() / 40.0;
+                assert!((mean - theta[s * 8 + 6 + column]).abs() < 1e-12, "sample {s}, output {column}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The model that a configuration describes: network, likelihood, prior and sampler.
 
 use crate::config::{Architecture, Config, HeadConfig, LikelihoodKind, NetworkConfig, PriorKind, SamplerKind};
-use crate::network::{Layer, Layout, Network};
+use crate::network::{Layer, Layout, MOST_WEIGHTS, Network};
 use crate::prior::Prior;
 use crate::sampler::{
     CorrelatedSampler, Head, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around, initial_weights,
@@ -50,7 +50,7 @@ impl Model {
         };
         let (drawn, points) = network.layout().partition(&config.network.stochastic).map_err(key)?;
         let sampler = if drawn.is_empty() { None } else { Some(sampler(config, &drawn)?) };
-        Ok(Self {
+        let model = Self {
             network,
             drawn,
             points,
@@ -59,7 +59,14 @@ impl Model {
             likelihood: config.likelihood.kind,
             sigma: config.sampler.sigma,
             learned_scales: config.sampler.learned_scales,
-        })
+        };
+        match model.parameter_count() {
+            count if count > MOST_WEIGHTS => Err(Error::Config {
+                key: "sampler".into(),
+                problem: format!("has more than {MOST_WEIGHTS} weights, which no machine holds"),
+            }),
+            _ => Ok(model),
+        }
     }
 
     /// All that is learned about the weights: the sampler's own weights, the logarithms of the scales where they are learned, and the point
@@ -80,7 +87,7 @@ impl Model {
 
     /// Number of elements of all parameters together.
     pub fn parameter_count(&self) -> usize {
-        self.parameters().iter().map(Parameter::elements).sum()
+        self.parameters().iter().map(Parameter::elements).fold(0, usize::saturating_add)
     }
 
     /// Initial values of the parameters in one vector: those [around](Model::initial_around) an ordinary initialisation of the network.

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
+use crate::device::require_memory;
 use crate::draw::Draw;
 use crate::forward::{Evaluator, Forward};
 use crate::metrics::PredictiveMixture;
@@ -62,6 +63,7 @@ impl Posterior {
         let mut machine = Machine::on(self.device)?;
         let plan = machine.load(Plan::new(&tape, &Request::outputs(&[theta]))?)?;
         let (m, count) = (self.model.network.layout().len(), self.components.len());
+        require_memory(samples.checked_mul(m), size_of::<f64>(), "ask for fewer weight samples")?;
         let mut drawn = vec![0.0; samples * m];
         for (k, component) in self.components.iter().enumerate().take(samples) {
             machine.write_f64(weights, component)?;

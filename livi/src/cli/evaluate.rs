@@ -58,11 +58,17 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     require_classes(args, &saved)?;
     let dataset = match &args.input {
         Some(_) => None,
-        None => Some(data::load(&saved.config.data)?),
+        None => {
+            let dataset = data::load(&saved.config.data)?;
+            saved.require_data(&dataset)?;
+            Some(dataset)
+        }
     };
     let (name, table) = match (&args.input, &dataset) {
         (Some(path), _) => (path.display().to_string(), read(path, &saved)?),
-        (None, Some(Dataset { name, test: Some(test), .. })) => (name.clone(), test.clone()),
+        (None, Some(Dataset { name, test: Some(test), .. })) => {
+            (format!("{name}, {} rows", saved.config.data.report_on), test.clone())
+        }
         (None, dataset) => {
             let name = dataset.as_ref().map_or("", |dataset| &dataset.name);
             let problem = format!("`{name}` has no test rows; name a CSV file with known targets");
@@ -79,14 +85,18 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
             task.classes(&name, &table, dataset.as_ref(), &mut plots)?
         }
     };
-    write_atomic(folder.file("evaluation.json"), json_text(&found)?)?;
-    write_atomic(folder.file("evaluation.html"), render(&page(&name, &found, &plots)?))?;
-    if args.json {
-        return emit_json(&found);
+    // Measures that cannot be kept are told all the same.
+    match args.json {
+        true => emit_json(&found)?,
+        false => {
+            let (rows, samples) = found.rows_and_samples();
+            emit(&format!("{name}: {rows} rows, {samples} weight samples\n{found}\n"))?;
+        }
     }
-    let (rows, samples) = found.rows_and_samples();
     let report = folder.file("evaluation.html");
-    emit(&format!("{name}: {rows} rows, {samples} weight samples\n{found}\nreport: {}\n", report.display()))
+    write_atomic(folder.file("evaluation.json"), json_text(&found)?)?;
+    write_atomic(&report, render(&page(&name, &found, &plots)?))?;
+    if args.json { Ok(()) } else { emit(&format!("report: {}\n", report.display())) }
 }
 
 /// Refuses what goes with images and classes only.

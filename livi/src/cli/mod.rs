@@ -100,9 +100,8 @@ fn hint(error: &Error) -> Option<String> {
         }
         Error::Config { key, .. } => Some(format!("change it in the configuration file or with --set {key}=VALUE")),
         Error::Argument { .. } => Some("`livi COMMAND --help` explains the arguments".into()),
-        Error::Autograd(autograd::Error::Memory { .. }) => {
-            Some("raise --memory, or lower training.batch_size or training.samples".into())
-        }
+        // Says itself what would do.
+        Error::Autograd(autograd::Error::Memory { .. }) => None,
         Error::Autograd(autograd::Error::Device(_)) => {
             Some("`livi info` says what there is and what is missing; --device cpu needs no card".into())
         }

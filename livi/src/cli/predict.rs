@@ -2,7 +2,7 @@
 
 use super::device::DeviceArgs;
 use super::images::{are_images, read_images};
-use super::output::{emit, emit_json, require_new};
+use super::output::{emit, emit_json, require_apart, require_new};
 use crate::data::csv_table::{read_inputs, write_columns};
 use crate::predict::prediction_columns;
 use crate::run_folder::RunFolder;
@@ -52,7 +52,10 @@ pub(super) struct PredictArgs {
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     match &args.output {
-        Some(output) => require_new(output, args.force)?,
+        Some(output) => {
+            require_apart(output, Some(&args.input), &args.run)?;
+            require_new(output, args.force)?;
+        }
         None if args.json => {}
         None => {
             let problem = "is missing, expected a CSV file to write (or --json for standard output)".into();

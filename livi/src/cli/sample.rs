@@ -1,7 +1,7 @@
 //! `livi sample`.
 
 use super::device::DeviceArgs;
-use super::output::{emit, require_new};
+use super::output::{emit, require_apart, require_new};
 use crate::Result;
 use crate::config::Dtype;
 use crate::export::{SampleDescription, export_samples, normalisation_tensors};
@@ -42,6 +42,7 @@ pub(super) struct SampleArgs {
 }
 
 pub(super) fn run(args: &SampleArgs) -> Result<()> {
+    require_apart(&args.out, None, &args.run)?;
     require_new(&args.out, args.force)?;
     let folder = RunFolder::open(&args.run)?;
     let mut saved = Saved::open(&folder)?;

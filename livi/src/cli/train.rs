@@ -21,6 +21,9 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+/// Threads that a training may have at most: starting thousands takes longer than the training.
+const MOST_THREADS: usize = 1024;
+
 /// Where run folders go without --out.
 pub(super) const RUNS: &str = "runs";
 
@@ -83,6 +86,10 @@ pub(super) struct TrainArgs {
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     if let (Some(_), true) = (args.threads, args.device.names_card()) {
         let problem = "is for the processor; leave it out, or leave out --device".into();
+        return Err(Error::Argument { name: "--threads".into(), problem });
+    }
+    if let Some(threads) = args.threads.filter(|threads| threads.get() > MOST_THREADS) {
+        let problem = format!("is {threads}, expected at most {MOST_THREADS}; the processor has {}", info::threads());
         return Err(Error::Argument { name: "--threads".into(), problem });
     }
     if args.profile {

@@ -7,6 +7,7 @@ use super::output::{emit, emit_json};
 use super::progress::say;
 use crate::config::Config;
 use crate::data;
+use crate::device::require_memory;
 use crate::entropy::{FULL_DEPTH, Method, Settings, Target};
 use crate::model::Model;
 use crate::pictures::standard_normal_latents;
@@ -79,6 +80,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let Subject { sampler, parameters, log_scale, sigma } = subject(args, &config)?;
     let methods = if args.methods.is_empty() { Method::ALL.to_vec() } else { args.methods.clone() };
     let sigmas = if args.sigma.is_empty() { vec![sigma] } else { args.sigma.clone() };
+    require_memory(args.latents.get().checked_mul(sampler.latents()), size_of::<f64>(), "ask for fewer latents")?;
     let latents = standard_normal_latents(&*sampler, args.latents.get(), config.seed);
     let (probes, steps, deflate) = (args.probes.get(), args.steps.get(), args.deflate);
     let target = args.target.map(Target::Nats);

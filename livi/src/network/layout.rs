@@ -38,7 +38,8 @@ impl Layout {
     /// Appends a tensor.
     pub fn push(&mut self, name: impl Into<String>, shape: &[usize], fan_in: usize) {
         let start = self.len();
-        let range = start..start + shape.iter().product::<usize>();
+        let elements = shape.iter().fold(1_usize, |elements, &length| elements.saturating_mul(length));
+        let range = start..start.saturating_add(elements);
         self.entries.push(Entry { name: name.into(), shape: shape.to_vec(), range, fan_in });
     }
 

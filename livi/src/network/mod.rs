@@ -18,6 +18,9 @@ pub use wide_resnet::wide_block;
 
 use crate::{Error, Result};
 
+/// Weights that a network or a sampler may have at most.
+pub(crate) const MOST_WEIGHTS: usize = 1 << 40;
+
 /// Layers applied one after another to inputs of a fixed shape.
 ///
 /// ```
@@ -49,6 +52,9 @@ impl Network {
         let mut shapes = layer::Shapes::new(input)?;
         shapes.extend(&layers)?;
         let layer::Shapes { shape: output, layout, normalisations, widest } = shapes;
+        if layout.len() > MOST_WEIGHTS {
+            return Err(wrong(format!("more than {MOST_WEIGHTS} weights, which no machine holds")));
+        }
         Ok(Self { input: input.to_vec(), layers, layout, output, normalisations, widest })
     }
 

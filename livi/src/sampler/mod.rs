@@ -34,7 +34,7 @@ pub struct Parameter {
 impl Parameter {
     /// Number of elements.
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |elements, &length| elements.saturating_mul(length))
     }
 }
 

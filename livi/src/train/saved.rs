@@ -80,6 +80,26 @@ impl Saved {
     }
 }
 
+impl Saved {
+    /// Refuses data whose columns or statistics of the training rows are not those that the run was trained on: their test rows may be rows that it
+    /// has seen.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the data.
+    pub fn require_data(&self, dataset: &Dataset) -> Result<()> {
+        let training = &dataset.training;
+        let same = self.input_names == training.input_names()
+            && self.output_names == training.output_names()
+            && self.posterior.standardiser == dataset.standardiser;
+        if same {
+            return Ok(());
+        }
+        let problem = "have changed since the run was trained (other columns, or other statistics of the training rows), so that its test rows \
+                       are not known; restore them, or name rows to measure on by --input";
+        Err(Error::Argument { name: format!("data `{}`", dataset.name), problem: problem.into() })
+    }
+}
+
 /// The component in training or trained last, and the step of its best state.
 fn state(tensors: &TensorFile, config: &Config, count: usize) -> Result<(Component, Option<u64>)> {
     if tensors.names().any(|name| name == "best.weights") {

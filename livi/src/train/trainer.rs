@@ -12,7 +12,7 @@ use super::schedule::{complexity_weight, rate_factor};
 use super::targets::{Encoded, encode, outputs};
 use crate::config::Config;
 use crate::data::{Batches, Dataset, Training};
-use crate::device::{beside_training, is_card, memory_limit};
+use crate::device::{beside_training, is_card, memory_limit, require_memory};
 use crate::entropy::Directions;
 use crate::export::{read_tensors, trained_weights};
 use crate::model::Model;
@@ -113,6 +113,10 @@ impl Trainer {
         let mut machine = Machine::on(device)?;
         let plans = StepPlans::within(&mut config, &model, shape, device, memory_limit(&machine, memory)?)?;
         let (flops, peak_bytes) = (plans.flops(&config), plans.peak_bytes());
+        if !is_card(device) && memory.is_none() {
+            let advice = "allow less by --memory, so that weight samples go through the network in smaller chunks, or make the network or the sampler smaller";
+            require_memory(Some(peak_bytes), 1, advice)?;
+        }
         let StepPlans { mut program, step, preparation, chunk, directions } = plans;
         let step = machine.load(step)?;
         let preparation = preparation.map(|plan| machine.load(plan)).transpose()?;
