@@ -65,7 +65,12 @@ impl Saved {
         let (mut components, _) = Component::read_finished(&tensors, model.parameter_count())?;
         components.push(last);
         let noise_std = Component::pooled_noise_std(&components);
-        let components = components.into_iter().map(|component| component.weights).collect();
+        let components: Vec<Vec<f64>> = components.into_iter().map(|component| component.weights).collect();
+        if let Some(k) =
+            components.iter().position(|weights: &Vec<f64>| weights.iter().any(|weight| !weight.is_finite()))
+        {
+            return Err(tensors.problem(format!("weights of component {k}"), "are not all finite"));
+        }
         let finished = tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name));
         let reference = match tensors.names().any(|name| name == REFERENCE) {
             true => {

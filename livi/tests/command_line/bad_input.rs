@@ -231,6 +231,32 @@ fn resuming_on_data_that_have_changed_is_refused() {
 }
 
 #[test]
+fn rows_that_the_run_may_have_seen_are_not_evaluated_on() {
+    let folder = copy_of_trained();
+    let path = folder.path().join("run/config.toml");
+    let (old, new) = (trained().join("data.csv"), folder.path().join("data.csv"));
+    let text = fs::read_to_string(&path).unwrap().replace(old.to_str().unwrap(), new.to_str().unwrap());
+    fs::write(&path, text).unwrap();
+    livi(folder.path(), &["evaluate", "run"]).succeeded();
+    // The same rows in another order: other ones are training rows.
+    let content = fs::read_to_string(&new).unwrap();
+    let mut lines: Vec<&str> = content.lines().collect();
+    lines[1..].reverse();
+    fs::write(&new, lines.join("\n")).unwrap();
+    refused(folder.path(), &["evaluate", "run"], &["data.csv", "have changed", "--input"]);
+    livi(folder.path(), &["evaluate", "run", "--input", "data.csv"]).succeeded();
+}
+
+#[test]
+fn nothing_is_written_over_the_input_or_a_part_of_the_run() {
+    let folder = copy_of_trained();
+    let predict = ["predict", "run", "--input", "data.csv", "--output", "./data.csv", "--force"];
+    refused(folder.path(), &predict, &["./data.csv", "is the input itself"]);
+    let sample = ["sample", "run", "--samples", "2", "--out", "run/checkpoint.safetensors", "--force"];
+    refused(folder.path(), &sample, &["checkpoint.safetensors", "is a part of the run"]);
+}
+
+#[test]
 fn resuming_nothing_is_an_error_rather_than_a_new_run() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "--resume", "--out", "absent"], &["--resume", "no run to resume"]);
@@ -261,6 +287,7 @@ fn a_table_of_data_without_splits_is_refused() {
 fn arguments_out_of_range_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "toy", "--threads", "0"], &["--threads"]);
+    refused(folder.path(), &["train", "toy", "--threads", "100000"], &["--threads", "100000", "at most 1024"]);
     refused(folder.path(), &["train", "toy", "--memory", "lots"], &["--memory", "4G"]);
     refused(folder.path(), &["train", "toy", "--dtype", "f16"], &["--dtype", "f32", "f64"]);
     refused(folder.path(), &["verify", "toy", "--methods", "exact,magic"], &["--methods", "slq"]);

@@ -1,6 +1,6 @@
 //! Memory: what is refused, and what a whole process takes.
 
-use super::support::livi;
+use super::support::{copy_of_trained, livi};
 use std::fs;
 
 /// Bytes that the refusal of training with next to no memory names as needed.
@@ -24,6 +24,26 @@ fn memory_that_is_too_small_is_refused_with_the_least_that_would_do() {
     train(&(least - 1).to_string()).refused(&[&format!("needs {least} bytes")]);
     train(&least.to_string()).succeeded();
     assert!(fs::metadata(folder.path().join("run/result.json")).unwrap().is_file());
+}
+
+#[test]
+fn sizes_that_no_machine_holds_are_refused_before_memory_is_asked_for() {
+    let folder = copy_of_trained();
+    let most = usize::MAX.to_string();
+    let predict = ["predict", "run", "--input", "data.csv", "--output", "out.csv", "--samples"];
+    for samples in ["100000000000000", &most] {
+        livi(folder.path(), &[&predict[..], &[samples]].concat()).refused(&["needs", "fewer weight samples"]);
+        livi(folder.path(), &["sample", "run", "--out", "out", "--samples", samples])
+            .refused(&["fewer weight samples"]);
+        livi(folder.path(), &["verify", "toy", "--methods", "paper", "--latents", samples]).refused(&["fewer latents"]);
+    }
+    for hidden in ["[1000000000000]", "[9223372036854775807]", "[3000000000, 3000000000]"] {
+        let setting = format!("network.hidden={hidden}");
+        livi(folder.path(), &["train", "toy", "--set", &setting, "--out", "large"]).refused(&["weights"]);
+    }
+    let setting = "training.samples=100000000000";
+    livi(folder.path(), &["train", "toy", "--set", setting, "--out", "large"]).refused(&["needs", "are allowed"]);
+    assert!(!folder.path().join("large").exists());
 }
 
 /// The most resident memory of the program, in kB, as the kernel's high-water mark tells it every half millisecond until the process ends.
