@@ -13,6 +13,7 @@ use crate::run_folder::RunFolder;
 use crate::train::Saved;
 use crate::{Error, Result};
 use clap::Args;
+use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -85,18 +86,28 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
             task.classes(&name, &table, dataset.as_ref(), &mut plots)?
         }
     };
+    let told = Told { data: &name, measures: &found };
     // Measures that cannot be kept are told all the same.
     match args.json {
-        true => emit_json(&found)?,
+        true => emit_json(&told)?,
         false => {
             let (rows, samples) = found.rows_and_samples();
             emit(&format!("{name}: {rows} rows, {samples} weight samples\n{found}\n"))?;
         }
     }
     let report = folder.file("evaluation.html");
-    write_atomic(folder.file("evaluation.json"), json_text(&found)?)?;
+    write_atomic(folder.file("evaluation.json"), json_text(&told)?)?;
     write_atomic(&report, render(&page(&name, &found, &plots)?))?;
     if args.json { Ok(()) } else { emit(&format!("report: {}\n", report.display())) }
+}
+
+/// What programs read.
+#[derive(Serialize)]
+struct Told<'a> {
+    /// What was measured on: a CSV file, or the data's name and the part.
+    data: &'a str,
+    #[serde(flatten)]
+    measures: &'a Evaluation,
 }
 
 /// Refuses what goes with images and classes only.

@@ -58,7 +58,9 @@ fn a_name_and_a_toml_file_make_numbered_run_folders() {
 #[test]
 fn evaluation_of_the_run_agrees_with_its_result() {
     let result = json(&fs::read_to_string(trained().join("run/result.json")).unwrap());
-    let evaluation = json(&livi(trained(), &["evaluate", "run", "--json"]).succeeded());
+    let mut evaluation = json(&livi(trained(), &["evaluate", "run", "--json"]).succeeded());
+    let data = evaluation.as_object_mut().unwrap().remove("data").unwrap();
+    assert!(data.as_str().unwrap().ends_with("data.csv, test rows"), "{data}");
     assert_eq!(evaluation, result["test"]);
     let table = livi(trained(), &["evaluate", "run"]).succeeded();
     assert!(
@@ -72,7 +74,11 @@ fn evaluation_of_a_file_finds_its_columns_by_name() {
     let folder = copy_of_trained();
     fs::write(folder.path().join("reordered.csv"), "y,b,note,a\n0.5,0.25,x,0.5\n-1,0.5,y,-0.5\n").unwrap();
     fs::write(folder.path().join("ordered.csv"), "a,b,y\n0.5,0.25,0.5\n-0.5,0.5,-1\n").unwrap();
-    let of = |file: &str| json(&livi(folder.path(), &["evaluate", "run", "--input", file, "--json"]).succeeded());
+    let of = |file: &str| {
+        let mut found = json(&livi(folder.path(), &["evaluate", "run", "--input", file, "--json"]).succeeded());
+        assert_eq!(found.as_object_mut().unwrap().remove("data"), Some(file.into()));
+        found
+    };
     assert_eq!(of("reordered.csv"), of("ordered.csv"));
     assert_eq!(of("ordered.csv")["rows"], 2);
 }
