@@ -1,4 +1,5 @@
 use super::*;
+use crate::entropy::Method;
 
 fn from_text(text: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
@@ -257,6 +258,31 @@ fn csv_needs_a_path_and_a_target_and_other_sources_take_none() {
     assert_invalid(&["data.target=price"], "data.target", "source `csv` only");
     assert_invalid(&["data.source=uci"], "data.set", "name of a UCI set");
     assert_invalid(&["data.set=concrete"], "data.set", "sources `uci` and `images` only");
+}
+
+#[test]
+fn settings_of_other_choices_are_refused_where_they_have_no_effect() {
+    assert_invalid(&["data.split=1"], "data.split", "source `uci` only, the source is `toy`");
+    assert_invalid(&["data.test_fraction=0.2"], "data.test_fraction", "source `csv` only, the source is `toy`");
+    assert_invalid(&["network.depth=22"], "network.depth", "`wide_resnet` only, the architecture is `mlp`");
+    assert_invalid(&["network.width=2"], "network.width", "leave it out or at 4");
+    assert_invalid(&["sampler.hidden_layers=2"], "sampler.hidden_layers", "`mm` only, the kind is `mlp`");
+    let correlated = ["sampler.kind=cmmnn", "sampler.trunk=[[3, 4]]", "sampler.latent=[2, 2]", "sampler.hidden=[]"];
+    let deeper = [&correlated[..], &["sampler.hidden_layers=2"]].concat();
+    assert_invalid(&deeper, "sampler.hidden_layers", "leave it out or at 1");
+}
+
+#[test]
+fn every_preset_takes_every_entropy_that_its_iterations_allow() {
+    for name in presets::names() {
+        for method in Method::ALL {
+            let mut config = Config::preset(&name).unwrap();
+            config.set(&format!("entropy.method={}", method.name())).unwrap();
+            if method != Method::Paper || config.entropy.iterations > 0 {
+                config.validate().unwrap_or_else(|error| panic!("{name}, {}: {error}", method.name()));
+            }
+        }
+    }
 }
 
 #[test]
