@@ -177,6 +177,24 @@ fn a_run_folder_that_is_incomplete_names_what_is_missing() {
 }
 
 #[test]
+fn an_emptied_configuration_of_a_run_folder_is_named() {
+    let folder = copy_of_trained();
+    fs::write(folder.path().join("run/config.toml"), "").unwrap();
+    for arguments in [vec!["evaluate", "run"], vec!["verify", "run"], vec!["train", "--resume", "--out", "run"]] {
+        refused(folder.path(), &arguments, &["config.toml", "`data.source`", "is not set"]);
+    }
+}
+
+#[test]
+fn a_configuration_file_that_does_not_say_which_data_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("c.toml"), "").unwrap();
+    for command in ["train", "verify"] {
+        refused(folder.path(), &[command, "c.toml"], &["c.toml", "`data.source`", "is not set", "`csv`"]);
+    }
+}
+
+#[test]
 fn a_run_folder_without_checkpoint_says_so() {
     let folder = copy_of_trained();
     fs::remove_file(folder.path().join("run/checkpoint.safetensors")).unwrap();
