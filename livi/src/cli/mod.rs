@@ -19,9 +19,10 @@ mod sample;
 mod table;
 mod train;
 mod verify;
+mod whole_numbers;
 
 use crate::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -52,7 +53,10 @@ enum Command {
 
 /// Reads the arguments, does what they ask and returns the process's exit code.
 pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
+    let parsed = whole_numbers::with_number_parsers(Cli::command())
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let command = match parsed {
         Ok(cli) => cli.command.unwrap_or_else(|| Command::Train(train::TrainArgs::default())),
         Err(error) => {
             // Help and version are errors to clap too; a reader that went away is none.

@@ -278,9 +278,42 @@ fn a_table_of_data_without_splits_is_refused() {
 #[test]
 fn arguments_out_of_range_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    refused(folder.path(), &["train", "toy", "--threads", "0"], &["--threads"]);
+    refused(folder.path(), &["train", "toy", "--threads", "0"], &["--threads", "a whole number from 1"]);
     refused(folder.path(), &["train", "toy", "--memory", "lots"], &["--memory", "4G"]);
     refused(folder.path(), &["train", "toy", "--dtype", "f16"], &["--dtype", "f32", "f64"]);
     refused(folder.path(), &["verify", "toy", "--methods", "exact,magic"], &["--methods", "slq"]);
     refused(folder.path(), &["sampel"], &["sampel", "sample"]);
+}
+
+#[test]
+fn numbers_that_are_negative_or_none_are_answered_with_what_is_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let seeds: [&[&str]; 5] = [
+        &["train", "toy", "--seed"],
+        &["verify", "toy", "--seed"],
+        &["evaluate", "run", "--seed"],
+        &["verify", "toy", "--component"],
+        &["verify", "toy", "--deflate"],
+    ];
+    for arguments in seeds {
+        for value in ["-1", "abc", "1.5"] {
+            let parts = [&format!("'{value}'"), arguments[2], "expected a whole number from 0"];
+            refused(folder.path(), &joined(&[arguments, &[value]]), &parts);
+        }
+    }
+    let counts: [&[&str]; 4] = [
+        &["predict", "run", "--input", "new.csv", "--samples"],
+        &["sample", "run", "--out", "x", "--samples"],
+        &["train", "uci", "--splits"],
+        &["verify", "toy", "--probes"],
+    ];
+    for arguments in counts {
+        for value in ["0", "-1", "abc"] {
+            let parts = [&format!("'{value}'"), arguments[arguments.len() - 1], "expected a whole number from 1"];
+            refused(folder.path(), &joined(&[arguments, &[value]]), &parts);
+        }
+    }
+    refused(folder.path(), &["verify", "toy", "--target", "-1"], &["'-1'", "--target", "a finite number above 0"]);
+    refused(folder.path(), &["verify", "toy", "--sigma", "-0.1"], &["'-0.1'", "--sigma", "a finite number above 0"]);
+    refused(folder.path(), &["train", "toy", "--memory", "-1"], &["--memory", "such as 500M or 4G"]);
 }
