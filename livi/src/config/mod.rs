@@ -26,6 +26,7 @@ pub use sections::{
     DataConfig, EarlyStoppingConfig, EntropyConfig, HeadConfig, LikelihoodConfig, NetworkConfig, PredictionConfig,
     PriorConfig, SamplerConfig, TrainingConfig,
 };
+pub(crate) use validate::quantiles;
 
 /// Version of the configuration's format; files of another version are refused.
 pub const FORMAT_VERSION: u32 = 1;

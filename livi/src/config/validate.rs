@@ -223,12 +223,17 @@ fn prediction(prediction: &PredictionConfig) -> Result<()> {
     at_least_1("prediction.samples", prediction.samples as u64)?;
     let rows = prediction.reference_rows;
     require(rows >= 2, "prediction.reference_rows", || format!("is {rows}, expected at least 2"))?;
-    let quantiles = &prediction.quantiles;
-    let inside = quantiles.iter().all(|&level| level > 0.0 && level < 1.0);
-    let ascending = quantiles.windows(2).all(|pair| pair[0] < pair[1]);
-    require(!quantiles.is_empty() && inside && ascending, "prediction.quantiles", || {
-        format!("is {quantiles:?}, expected ascending numbers between 0 and 1, both excluded")
-    })
+    quantiles(&prediction.quantiles).map_err(|problem| Error::Config { key: "prediction.quantiles".into(), problem })
+}
+
+/// What is wrong with levels of quantiles: they rise strictly between 0 and 1.
+pub(crate) fn quantiles(levels: &[f64]) -> std::result::Result<(), String> {
+    let inside = levels.iter().all(|&level| level > 0.0 && level < 1.0);
+    let ascending = levels.windows(2).all(|pair| pair[0] < pair[1]);
+    if !levels.is_empty() && inside && ascending {
+        return Ok(());
+    }
+    Err(format!("is {levels:?}, expected ascending numbers between 0 and 1, both excluded"))
 }
 
 fn require(holds: bool, key: &str, problem: impl FnOnce() -> String) -> Result<()> {

@@ -47,6 +47,16 @@ fn a_missing_input_column_of_predict_is_named() {
 }
 
 #[test]
+fn quantiles_that_do_not_rise_between_0_and_1_are_refused() {
+    let folder = copy_of_trained();
+    for levels in ["0.5,0.5", "0.5,0.1", "0,0.5", "-0.1,0.5", "0.5,1"] {
+        let levels = format!("--quantiles={levels}");
+        let arguments = ["predict", "run", "--input", "data.csv", "--output", "out.csv", &levels];
+        refused(folder.path(), &arguments, &["quantiles", "expected ascending numbers between 0 and 1"]);
+    }
+}
+
+#[test]
 fn a_split_out_of_range_names_the_splits_there_are() {
     let folder = tempfile::tempdir().unwrap();
     write_uci_set(&folder.path().join("set"));
