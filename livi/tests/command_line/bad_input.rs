@@ -1,6 +1,6 @@
 //! Every bad input is answered with exit code 2 and a message that names the place and what was expected, and changes no file.
 
-use super::support::{SMALL, contents, copy_of_trained, joined, livi, trained, write_csv, write_uci_set};
+use super::support::{SMALL, command, contents, copy_of_trained, joined, livi, trained, write_csv, write_uci_set};
 use std::fs;
 use std::path::Path;
 
@@ -98,6 +98,19 @@ fn uci_data_that_are_not_there_say_where_they_are_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "uci-energy"], &["data.path", "LIVI_DATA_DIR"]);
     refused(folder.path(), &["train", "uci", "--out", "table"], &["data.path", "LIVI_DATA_DIR"]);
+}
+
+#[test]
+fn an_empty_variable_for_the_data_folder_counts_as_unset() {
+    let folder = tempfile::tempdir().unwrap();
+    write_uci_set(&folder.path().join("uci/energy"));
+    fs::create_dir(folder.path().join("mnist")).unwrap();
+    for preset in ["uci-energy", "mnist-lenet"] {
+        let output = command(folder.path(), &["train", preset]).env("LIVI_DATA_DIR", "").output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("`data.path`: is not set"), "{message}");
+    }
 }
 
 #[test]
