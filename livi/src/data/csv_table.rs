@@ -187,6 +187,10 @@ struct Row<'a> {
 
 impl<'a> CsvReader<'a> {
     fn open(path: &'a Path) -> Result<Self> {
+        if path.is_dir() {
+            let problem = "is a folder, expected a CSV file".into();
+            return Err(Error::Argument { name: path.display().to_string(), problem });
+        }
         let text = fs::read(path).map_err(|source| Error::Io { path: path.into(), action: "read", source })?;
         if let Some(line) = unclosed_quote(&text) {
             let problem = "a quoted cell is not closed, expected a second \" after its end".into();

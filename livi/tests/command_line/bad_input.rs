@@ -94,6 +94,26 @@ fn a_csv_file_that_cannot_be_read_is_refused_by_data_check() {
 }
 
 #[test]
+fn a_path_that_holds_no_data_is_a_problem_in_the_json_of_data_check() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    for (path, part) in [("nope", "nope: cannot read"), ("empty", "holds no data set")] {
+        let found = livi(folder.path(), &["data", "check", path, "--json"]);
+        found.refused(&[part]);
+        let json: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+        assert_eq!(json[0]["path"], path);
+        assert!(json[0]["problems"][0].as_str().unwrap().contains(part), "{json}");
+    }
+}
+
+#[test]
+fn a_folder_where_a_table_belongs_is_answered_with_what_is_expected() {
+    let folder = copy_of_trained();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    refused(folder.path(), &["evaluate", "run", "--input", "empty"], &["empty", "is a folder, expected a CSV file"]);
+}
+
+#[test]
 fn uci_data_that_are_not_there_say_where_they_are_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "uci-energy"], &["data.path", "LIVI_DATA_DIR"]);

@@ -153,6 +153,14 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn a_folder_is_no_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = read_table(folder.path(), &names(&["y"])).unwrap_err();
+    assert!(error.to_string().ends_with("is a folder, expected a CSV file"), "{error}");
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
 fn inputs_are_read_by_name_in_the_order_asked_for_and_other_columns_ignored() {
     let read = with_file("b,text,a\n1,x,2\n3,,4\n", |path| read_inputs(path, &names(&["a", "b"])).unwrap());
     assert_eq!(read, (vec![2.0, 1.0, 4.0, 3.0], 2));
