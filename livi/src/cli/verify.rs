@@ -177,7 +177,7 @@ fn model(args: &VerifyArgs, config: &Config) -> Result<(Model, Vec<f64>)> {
     let network = &config.network;
     let (inputs, columns) = if network.input.is_empty() || network.outputs == 0 {
         let dataset = data::load(&config.data)?;
-        (dataset.training.inputs(), outputs(config.likelihood.kind, &dataset)?)
+        (dataset.training.inputs(), outputs(config, &dataset)?)
     } else {
         (network.input.iter().product(), network.outputs)
     };

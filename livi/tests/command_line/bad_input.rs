@@ -114,6 +114,20 @@ fn a_folder_where_a_table_belongs_is_answered_with_what_is_expected() {
 }
 
 #[test]
+fn class_labels_that_are_none_name_file_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[data]\nsource = \"csv\"\npath = \"data.csv\"\ntarget = [\"y\"]\n[likelihood]\nkind = \"softmax\"\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    for label in ["-1", "1.5", "65536"] {
+        fs::write(folder.path().join("data.csv"), format!("a,y\n1,0\n2,1\n\n3,{label}\n4,0\n")).unwrap();
+        let parts = ["data.csv", "line 5, column `y`", &format!("`{label}`"), "a whole number from 0 to 65535"];
+        for command in ["train", "verify"] {
+            refused(folder.path(), &[command, "c.toml"], &parts);
+        }
+    }
+}
+
+#[test]
 fn uci_data_that_are_not_there_say_where_they_are_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "uci-energy"], &["data.path", "LIVI_DATA_DIR"]);
