@@ -1,10 +1,10 @@
 //! Predictions for new inputs: the mixture over weight samples, summarised column by column.
 
-use crate::Result;
-use crate::config::LikelihoodKind;
+use crate::config::{self, LikelihoodKind};
 use crate::metrics::PredictiveMixture;
 use crate::metrics::classification::{mean_probabilities, mutual_information, predictive_entropy, softmax};
 use crate::posterior::{Posterior, Predictions};
+use crate::{Error, Result};
 use std::ops::Range;
 
 /// Network outputs held at once; more rows are predicted in parts.
@@ -41,7 +41,8 @@ pub fn predict_in_parts(
 /// `t_class` (the most probable), `t_probability_0`, ..., `t_entropy` and `t_mutual_information` in nats.
 ///
 /// # Errors
-/// A column count that is not the network's; outputs that are not finite; those of planning and running.
+/// Quantiles that do not rise strictly between 0 and 1; a column count that is not the network's; outputs that are not finite; those of planning
+/// and running.
 pub fn prediction_columns(
     posterior: &Posterior,
     target_names: &[String],
@@ -51,6 +52,7 @@ pub fn prediction_columns(
     rows: usize,
     quantiles: &[f64],
 ) -> Result<Vec<(String, Vec<f64>)>> {
+    config::quantiles(quantiles).map_err(|problem| Error::Argument { name: "quantiles".into(), problem })?;
     let gaussian = posterior.model.likelihood == LikelihoodKind::Gaussian;
     let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
     predict_in_parts(posterior, theta, samples, x, rows, |_, predictions| {

@@ -52,6 +52,11 @@ pub const PUBLISHED: [Published; 7] = [
 
 /// Whoever watches a table being made; called from several threads.
 pub trait TableObserver: Sync {
+    /// A set's settings deserve a second thought.
+    fn warned(&self, set: &str, warning: &str) {
+        let _ = (set, warning);
+    }
+
     /// `done` of `total` runs were complete already.
     fn started(&self, done: usize, total: usize) {
         let _ = (done, total);
@@ -175,6 +180,11 @@ pub fn make_table(
     let total = tasks.len();
     let results: Vec<Option<RunResult>> = tasks.iter().map(Task::result).collect::<Result<_>>()?;
     let done = AtomicUsize::new(results.iter().flatten().count());
+    for set in sets {
+        if let Some(warning) = train::warning(&set.config) {
+            observer.warned(&set.name, warning);
+        }
+    }
     observer.started(done.load(Ordering::SeqCst), total);
     let mut open: Vec<usize> = (0..total).filter(|&at| results[at].is_none()).collect();
     // The longest runs, started last, would leave the other threads idle at the end.

@@ -78,6 +78,13 @@ enum Summary {
     Table(DatasetSummary),
 }
 
+/// A path that holds no set.
+#[derive(Debug, Serialize)]
+struct Unread {
+    path: PathBuf,
+    problems: Vec<String>,
+}
+
 pub(super) fn run(args: &DataArgs) -> Result<()> {
     match &args.command {
         DataCommand::Fetch(args) => run_fetch(args),
@@ -104,7 +111,11 @@ fn describe_fetched(set: &PublishedSet, fetched: &Fetched) -> String {
 }
 
 fn run_check(args: &CheckArgs) -> Result<()> {
-    let summaries = summaries_of(&args.path)?;
+    let found = summaries_of(&args.path);
+    if let (Err(error), true) = (&found, args.json) {
+        emit_json(&[Unread { path: args.path.clone(), problems: vec![error.to_string()] }])?;
+    }
+    let summaries = found?;
     if args.json {
         emit_json(&summaries)?;
     } else {

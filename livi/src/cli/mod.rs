@@ -19,9 +19,10 @@ mod sample;
 mod table;
 mod train;
 mod verify;
+mod whole_numbers;
 
 use crate::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -52,7 +53,10 @@ enum Command {
 
 /// Reads the arguments, does what they ask and returns the process's exit code.
 pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
+    let parsed = whole_numbers::with_number_parsers(Cli::command())
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let command = match parsed {
         Ok(cli) => cli.command.unwrap_or_else(|| Command::Train(train::TrainArgs::default())),
         Err(error) => {
             // Help and version are errors to clap too; a reader that went away is none.
@@ -105,7 +109,33 @@ fn hint(error: &Error) -> Option<String> {
         Error::Autograd(autograd::Error::Device(_)) => {
             Some("`livi info` says what there is and what is missing; --device cpu needs no card".into())
         }
-        Error::Numerical { .. } | Error::Autograd(_) => Some("try --dtype f64 or a larger sampler.sigma".into()),
-        Error::NotFinite { .. } | Error::Interrupted { .. } | Error::Download { .. } => None,
+        Error::Numerical { .. } | Error::Autograd(autograd::Error::NotPositiveDefinite { .. }) => {
+            Some("try --dtype f64 or a larger sampler.sigma".into())
+        }
+        Error::Autograd(_) | Error::NotFinite { .. } | Error::Interrupted { .. } | Error::Download { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_number_format_is_advised_for_numerical_failures_alone() {
+        let advised = |error: Error| hint(&error).is_some_and(|hint| hint.contains("--dtype f64"));
+        let location = std::panic::Location::caller();
+        assert!(advised(Error::Numerical { method: "exact", problem: "the Jacobian is not finite".into() }));
+        let indefinite = autograd::Error::NotPositiveDefinite { op: "cholesky", index: 0, pivot: 3, location };
+        assert!(advised(indefinite.into()));
+        let others = [
+            autograd::Error::Memory { needed: 2, limit: 1, advice: "" },
+            autograd::Error::Unbound { name: "x".into(), problem: "write it first" },
+            autograd::Error::Shape { op: "add", problem: "[2] and [3]".into(), location },
+            autograd::Error::Buffer { name: "x".into(), problem: "3 numbers for 2".into() },
+            autograd::Error::Argument { name: "axis", problem: "is 3, expected less than 2".into() },
+        ];
+        for other in others {
+            assert!(!advised(other.clone().into()), "{other}");
+        }
     }
 }

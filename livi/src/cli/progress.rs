@@ -36,6 +36,10 @@ impl RunProgress {
 }
 
 impl Observer for RunProgress {
+    fn warned(&mut self, warning: &str) {
+        say(&format!("warning: {warning}"));
+    }
+
     fn started(&mut self, step: u64, total: u64) {
         let now = Instant::now();
         (self.begin, self.shown, self.first, self.total, self.look_at) = (now, now, step, total, step + 1);
@@ -91,6 +95,10 @@ impl TableProgress {
 }
 
 impl TableObserver for TableProgress {
+    fn warned(&self, set: &str, warning: &str) {
+        say(&format!("warning: {set}: {warning}"));
+    }
+
     fn started(&self, done: usize, total: usize) {
         if !std::io::stderr().is_terminal() {
             say(&format!("{done} of {total} runs are done already"));

@@ -5,6 +5,7 @@ use super::device::DeviceArgs;
 use super::memory::parse_bytes;
 use super::output::{emit, emit_json};
 use super::progress::say;
+use super::whole_numbers::from_0;
 use crate::config::Config;
 use crate::data;
 use crate::device::require_memory;
@@ -42,7 +43,7 @@ pub(super) struct VerifyArgs {
     #[arg(long, num_args = 1.., value_parser = sigma)]
     sigma: Vec<f64>,
     /// Component of a run folder's mixture, counted from 0 [default: 0]
-    #[arg(long)]
+    #[arg(long, value_parser = from_0::<usize>)]
     component: Option<usize>,
     /// Latents to average over
     #[arg(long, default_value = "1")]
@@ -57,7 +58,7 @@ pub(super) struct VerifyArgs {
     #[arg(long, value_parser = sigma)]
     target: Option<f64>,
     /// Most singular values that slq takes out by name
-    #[arg(long, default_value = "0")]
+    #[arg(long, default_value = "0", value_parser = from_0::<usize>)]
     deflate: usize,
     #[command(flatten)]
     device: DeviceArgs,
@@ -178,7 +179,7 @@ fn model(args: &VerifyArgs, config: &Config) -> Result<(Model, Vec<f64>)> {
     let network = &config.network;
     let (inputs, columns) = if network.input.is_empty() || network.outputs == 0 {
         let dataset = data::load(&config.data)?;
-        (dataset.training.inputs(), outputs(config.likelihood.kind, &dataset)?)
+        (dataset.training.inputs(), outputs(config, &dataset)?)
     } else {
         (network.input.iter().product(), network.outputs)
     };

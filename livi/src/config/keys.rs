@@ -246,7 +246,8 @@ fn in_section(key: &str, section: &str) -> bool {
     key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
-fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// Names in backquotes, separated by commas.
+pub(super) fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,7 +1,7 @@
 //! Configuration of a run: presets, TOML files and `key=value` settings.
 //!
-//! A configuration is made from a preset or a TOML file (what the file leaves out keeps its default), changed
-//! by [`Config::set`], checked by [`Config::validate`] and written beside the results by
+//! A configuration is made from a preset or a TOML file (what the file leaves out, but for `data.source`, keeps its
+//! default), changed by [`Config::set`], checked by [`Config::validate`] and written beside the results by
 //! [`Config::to_toml_string`]. Unknown keys and values of the wrong type are errors that name the key.
 
 mod choices;
@@ -26,6 +26,7 @@ pub use sections::{
     DataConfig, EarlyStoppingConfig, EntropyConfig, HeadConfig, LikelihoodConfig, NetworkConfig, PredictionConfig,
     PriorConfig, SamplerConfig, TrainingConfig,
 };
+pub(crate) use validate::quantiles;
 
 /// Version of the configuration's format; files of another version are refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -99,11 +100,13 @@ impl Config {
         presets::preset(name)
     }
 
-    /// Reads a TOML file; keys it leaves out keep their defaults. The result is valid.
+    /// Reads a TOML file, which must set `data.source`; other keys it leaves out keep their defaults. The result is
+    /// valid.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read; [`Error::File`] naming line and key for text that is no
-    /// TOML, an unknown key, a value of the wrong type or out of its range, or another format version.
+    /// TOML, an unknown key, a value of the wrong type or out of its range, no `data.source`, or another format
+    /// version.
     pub fn from_toml_file(path: &Path) -> Result<Self> {
         let text =
             fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), action: "read", source })?;
@@ -123,7 +126,8 @@ impl Config {
         let lines = key_lines(text).map_err(parse_error)?;
         let document: Table = toml::from_str(text).map_err(parse_error)?;
         let mut config = Self::default();
-        config.merge(&document).and_then(|()| config.validate()).map_err(|error| match error {
+        let checked = config.merge(&document).and_then(|()| require_source(&document)).and_then(|()| config.validate());
+        checked.map_err(|error| match error {
             Error::Config { key, problem } => {
                 let place = match lines.get(&key) {
                     Some(line) => format!("line {line}, key `{key}`"),
@@ -215,6 +219,15 @@ impl Config {
 /// An error of the configuration as a whole.
 fn whole(problem: String) -> Error {
     Error::Config { key: "(all)".into(), problem }
+}
+
+/// Refuses a document that does not say which data: an empty file would train on the toy set.
+fn require_source(document: &Table) -> Result<()> {
+    if document.get("data").is_some_and(|data| data.get("source").is_some()) {
+        return Ok(());
+    }
+    let problem = format!("is not set, expected one of {}", keys::join(Source::NAMES.iter().copied()));
+    Err(Error::Config { key: "data.source".into(), problem })
 }
 
 fn unknown_or_section(key: &str) -> String {

@@ -14,7 +14,7 @@ use crate::entropy::Method;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Kind of source. Default `toy`.
+    /// Kind of source. Default `toy`; a configuration file must name it.
     pub source: Source,
     /// `csv`: the file. `uci`: the set's folder or a folder of sets; without it `$LIVI_DATA_DIR/uci`. `images`: the set's folder; without it
     /// `$LIVI_DATA_DIR/SET`.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::entropy::Method;
 
 fn from_text(text: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
@@ -93,14 +94,14 @@ fn written_configurations_read_back_unchanged() {
 
 #[test]
 fn a_file_keeps_the_defaults_of_what_it_leaves_out() {
-    let config = from_text("seed = 7\n[training]\nepochs = 4\n").unwrap();
+    let config = from_text("seed = 7\n[data]\nsource = \"toy\"\n[training]\nepochs = 4\n").unwrap();
     assert_eq!((config.seed, config.training.epochs, config.training.steps), (7, Some(4), None));
     assert_eq!(config.sampler, SamplerConfig::default());
 }
 
 #[test]
 fn a_whole_number_is_a_number() {
-    assert_eq!(from_text("[sampler]\nsigma = 1\n").unwrap().sampler.sigma, 1.0);
+    assert_eq!(from_text("data.source = \"toy\"\n[sampler]\nsigma = 1\n").unwrap().sampler.sigma, 1.0);
 }
 
 #[test]
@@ -134,7 +135,10 @@ fn a_value_where_a_section_belongs_is_an_error() {
 
 #[test]
 fn a_value_out_of_range_in_a_file_names_its_line() {
-    assert_file_error("\n\n[sampler]\nsigma = 0.0\n", &["line 4, key `sampler.sigma`", "is 0", "above 0"]);
+    assert_file_error(
+        "data.source = \"toy\"\n\n[sampler]\nsigma = 0.0\n",
+        &["line 4, key `sampler.sigma`", "is 0", "above 0"],
+    );
 }
 
 #[test]
@@ -145,12 +149,23 @@ fn text_that_is_no_toml_names_its_line() {
 
 #[test]
 fn another_format_version_is_refused() {
-    assert_file_error("format_version = 2\n", &["line 1, key `format_version`", "is 2", "reads version 1"]);
+    let text = "format_version = 2\ndata.source = \"toy\"\n";
+    assert_file_error(text, &["line 1, key `format_version`", "is 2", "reads version 1"]);
+}
+
+#[test]
+fn a_file_that_does_not_say_which_data_is_refused() {
+    for text in ["", "# nothing yet\n", "seed = 3\n", "[data]\n", "[data]\npath = \"t.csv\"\ntarget = [\"y\"]\n"] {
+        let expected = ["key `data.source`", "is not set", "one of `toy`, `uci`, `csv`, `images`"];
+        assert_file_error(text, &expected);
+    }
+    assert_eq!(from_text("[data]\nsource = \"toy\"\n").unwrap(), Config::default());
 }
 
 #[test]
 fn steps_and_epochs_together_in_a_file_are_refused() {
-    assert_file_error("[training]\nsteps = 5\nepochs = 2\n", &["line 3, key `training.epochs`", "one of them"]);
+    let text = "[data]\nsource = \"toy\"\n[training]\nsteps = 5\nepochs = 2\n";
+    assert_file_error(text, &["line 5, key `training.epochs`", "one of them"]);
 }
 
 #[test]
@@ -257,6 +272,31 @@ fn csv_needs_a_path_and_a_target_and_other_sources_take_none() {
     assert_invalid(&["data.target=price"], "data.target", "source `csv` only");
     assert_invalid(&["data.source=uci"], "data.set", "name of a UCI set");
     assert_invalid(&["data.set=concrete"], "data.set", "sources `uci` and `images` only");
+}
+
+#[test]
+fn settings_of_other_choices_are_refused_where_they_have_no_effect() {
+    assert_invalid(&["data.split=1"], "data.split", "source `uci` only, the source is `toy`");
+    assert_invalid(&["data.test_fraction=0.2"], "data.test_fraction", "source `csv` only, the source is `toy`");
+    assert_invalid(&["network.depth=22"], "network.depth", "`wide_resnet` only, the architecture is `mlp`");
+    assert_invalid(&["network.width=2"], "network.width", "leave it out or at 4");
+    assert_invalid(&["sampler.hidden_layers=2"], "sampler.hidden_layers", "`mm` only, the kind is `mlp`");
+    let correlated = ["sampler.kind=cmmnn", "sampler.trunk=[[3, 4]]", "sampler.latent=[2, 2]", "sampler.hidden=[]"];
+    let deeper = [&correlated[..], &["sampler.hidden_layers=2"]].concat();
+    assert_invalid(&deeper, "sampler.hidden_layers", "leave it out or at 1");
+}
+
+#[test]
+fn every_preset_takes_every_entropy_that_its_iterations_allow() {
+    for name in presets::names() {
+        for method in Method::ALL {
+            let mut config = Config::preset(&name).unwrap();
+            config.set(&format!("entropy.method={}", method.name())).unwrap();
+            if method != Method::Paper || config.entropy.iterations > 0 {
+                config.validate().unwrap_or_else(|error| panic!("{name}, {}: {error}", method.name()));
+            }
+        }
+    }
 }
 
 #[test]

@@ -63,6 +63,9 @@ fn data(data: &DataConfig) -> Result<()> {
         format!("is for sources `uci` and `images` only, the source is `{source}`")
     })?;
     only(!data.target.is_empty(), Source::Csv, "data.target")?;
+    let default = DataConfig::default();
+    only(data.split != default.split, Source::Uci, "data.split")?;
+    only(data.test_fraction != default.test_fraction, Source::Csv, "data.test_fraction")?;
     require(data.path.is_none() || source != Source::Toy, "data.path", || "is not for source `toy`".into())?;
     let varied = data.augmentation != Augmentation::default();
     require(!varied || source == Source::Images, "data.augmentation", || {
@@ -93,6 +96,16 @@ fn network(network: &NetworkConfig) -> Result<()> {
         let expected = if images { "[channels, rows, columns]" } else { "[], [features] or [channels, rows, columns]" };
         format!("is {:?}, architecture `{architecture}` expects {expected}", network.input)
     })?;
+    let default = NetworkConfig::default();
+    for (key, found, default) in
+        [("network.depth", network.depth, default.depth), ("network.width", network.width, default.width)]
+    {
+        require(found == default || architecture == Architecture::WideResNet, key, || {
+            format!(
+                "is for architecture `wide_resnet` only, the architecture is `{architecture}`; leave it out or at {default}"
+            )
+        })?;
+    }
     require(
         network.layers.is_empty() == (architecture != Architecture::Layers),
         "network.layers",
@@ -127,6 +140,10 @@ fn sampler(sampler: &SamplerConfig) -> Result<()> {
     })?;
     require(sampler.heads.is_empty() || kind == SamplerKind::Correlated, "sampler.heads", || {
         format!("is for kind `cmmnn` only, the kind is `{kind}`; set it to []")
+    })?;
+    let layers = SamplerConfig::default().hidden_layers;
+    require(sampler.hidden_layers == layers || kind == SamplerKind::MatMul, "sampler.hidden_layers", || {
+        format!("is for kind `mm` only, the kind is `{kind}`; leave it out or at {layers}")
     })?;
     let heads = || sampler.heads.iter().flat_map(|head| [head.input, head.hidden, head.output]);
     require(heads().all(|size| !size.contains(&0)), "sampler.heads", || {
@@ -206,12 +223,17 @@ fn prediction(prediction: &PredictionConfig) -> Result<()> {
     at_least_1("prediction.samples", prediction.samples as u64)?;
     let rows = prediction.reference_rows;
     require(rows >= 2, "prediction.reference_rows", || format!("is {rows}, expected at least 2"))?;
-    let quantiles = &prediction.quantiles;
-    let inside = quantiles.iter().all(|&level| level > 0.0 && level < 1.0);
-    let ascending = quantiles.windows(2).all(|pair| pair[0] < pair[1]);
-    require(!quantiles.is_empty() && inside && ascending, "prediction.quantiles", || {
-        format!("is {quantiles:?}, expected ascending numbers between 0 and 1, both excluded")
-    })
+    quantiles(&prediction.quantiles).map_err(|problem| Error::Config { key: "prediction.quantiles".into(), problem })
+}
+
+/// What is wrong with levels of quantiles: they rise strictly between 0 and 1.
+pub(crate) fn quantiles(levels: &[f64]) -> std::result::Result<(), String> {
+    let inside = levels.iter().all(|&level| level > 0.0 && level < 1.0);
+    let ascending = levels.windows(2).all(|pair| pair[0] < pair[1]);
+    if !levels.is_empty() && inside && ascending {
+        return Ok(());
+    }
+    Err(format!("is {levels:?}, expected ascending numbers between 0 and 1, both excluded"))
 }
 
 fn require(holds: bool, key: &str, problem: impl FnOnce() -> String) -> Result<()> {

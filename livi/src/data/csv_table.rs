@@ -3,6 +3,7 @@
 //! Fields are separated by commas, may be quoted, and are stripped of surrounding spaces. Every cell that is
 //! read must be a finite number. Errors name the line (from 1; the header is line 1) and the column by its name.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
@@ -11,14 +12,17 @@ use super::Table;
 use crate::atomic::write_atomic_with;
 use crate::{Error, Result};
 
+/// Characters of a cell or a name that errors show.
+const MOST_SHOWN: usize = 40;
+
 /// Reads a table: the columns named in `targets` are outputs, in that order, all others are inputs, in the
 /// order of the file.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is empty, has no rows, a header with an
-/// empty or repeated name, a row of another length, or a cell that is no finite number; [`Error::File`] with
-/// the list of the columns there are when a target is missing; [`Error::Argument`] when `targets` is empty or
-/// repeats a name, or when no column is left for the inputs.
+/// empty or repeated name, a row of another length, a quoted cell that is not closed, or a cell that is no finite
+/// number; [`Error::File`] with the list of the columns there are when a target is missing; [`Error::Argument`] when
+/// `targets` is empty or repeats a name, when no column is left for the inputs, or when `path` is a folder.
 ///
 /// # Examples
 /// ```
@@ -85,6 +89,35 @@ pub fn read_inputs(path: &Path, input_names: &[String]) -> Result<(Vec<f64>, usi
     }
     reader.require_rows(rows)?;
     Ok((x, rows))
+}
+
+/// Refuses a file with a number in the column `name` for which `holds` is false, saying what is `expected` instead.
+///
+/// # Errors
+/// [`Error::File`] with line and column; as for [`read_table`].
+///
+/// # Examples
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("labels.csv");
+/// std::fs::write(&path, "x,class\n3,0\n5,-1\n").unwrap();
+/// let check = |holds: fn(f64) -> bool| livi::data::csv_table::require_column(&path, "class", holds, "a label");
+/// check(|label| label >= -1.0).unwrap();
+/// let message = check(|label| label >= 0.0).unwrap_err().to_string();
+/// assert!(message.ends_with("labels.csv: line 3, column `class`: found `-1`, expected a label"));
+/// ```
+pub fn require_column(path: &Path, name: &str, holds: impl Fn(f64) -> bool, expected: &str) -> Result<()> {
+    let mut reader = CsvReader::open(path)?;
+    let columns = reader.places(&[name.into()], "target")?;
+    while let Some(row) = reader.next_row()? {
+        for &column in &columns {
+            if !holds(row.number(column)?) {
+                let found = shortened(&row.record[column]);
+                return row.refuse(column, format!("found `{found}`, expected {expected}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads every column as numbers: the names, the row-major block and the number of rows.
@@ -154,7 +187,15 @@ struct Row<'a> {
 
 impl<'a> CsvReader<'a> {
     fn open(path: &'a Path) -> Result<Self> {
+        if path.is_dir() {
+            let problem = "is a folder, expected a CSV file".into();
+            return Err(Error::Argument { name: path.display().to_string(), problem });
+        }
         let text = fs::read(path).map_err(|source| Error::Io { path: path.into(), action: "read", source })?;
+        if let Some(line) = unclosed_quote(&text) {
+            let problem = "a quoted cell is not closed, expected a second \" after its end".into();
+            return Err(Error::File { path: path.into(), place: format!("line {line}"), problem });
+        }
         // `flexible`: lengths are checked here, with a message of our own.
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(Cursor::new(text));
         let header = match reader.headers() {
@@ -167,14 +208,15 @@ impl<'a> CsvReader<'a> {
         }
         if let ([only], Some(separator)) = (&header[..], header[0].chars().find(|c| matches!(c, ';' | '\t'))) {
             return refuse(format!(
-                "found one column `{only}` with {separator:?} in its name, expected columns separated by commas"
+                "found one column `{}` with {separator:?} in its name, expected columns separated by commas",
+                shortened(only)
             ));
         }
         if let Some(column) = header.iter().position(String::is_empty) {
             return refuse(format!("column {} has no name in the header", column + 1));
         }
         if let Some(repeated) = first_repeated(&header) {
-            return refuse(format!("the header names column `{repeated}` twice"));
+            return refuse(format!("the header names column `{}` twice", shortened(repeated)));
         }
         Ok(Self { path, header, reader, record: csv::StringRecord::new() })
     }
@@ -204,7 +246,8 @@ impl<'a> CsvReader<'a> {
         let row = Row { path: self.path, header: &self.header, record: &self.record, text };
         if row.record.len() != row.header.len() {
             let (found, expected) = (row.record.len(), row.header.len());
-            let problem = format!("{found} cells, expected {expected} as in the header ({})", row.header.join(","));
+            let header = row.header.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(",");
+            let problem = format!("{found} cells, expected {expected} as in the header ({header})");
             return Err(Error::File { path: self.path.into(), place: format!("line {}", row.line()), problem });
         }
         Ok(Some(row))
@@ -228,11 +271,15 @@ impl Row<'_> {
         let text = &self.record[column];
         let problem = match text.parse::<f64>() {
             Ok(value) if value.is_finite() => return Ok(value),
-            Ok(_) => format!("found `{text}`, expected a finite number"),
+            Ok(_) => format!("found `{}`, expected a finite number", shortened(text)),
             Err(_) if text.is_empty() => "the cell is empty, expected a number".into(),
-            Err(_) => format!("found `{text}`, expected a number"),
+            Err(_) => format!("found `{}`, expected a number", shortened(text)),
         };
-        let place = format!("line {}, column `{}`", self.line(), self.header[column]);
+        self.refuse(column, problem)
+    }
+
+    fn refuse<T>(&self, column: usize, problem: String) -> Result<T> {
+        let place = format!("line {}, column `{}`", self.line(), shortened(&self.header[column]));
         Err(Error::File { path: self.path.into(), place, problem })
     }
 }
@@ -242,7 +289,32 @@ fn first_repeated(names: &[String]) -> Option<&String> {
 }
 
 fn quoted_list(names: &[&String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| format!("`{}`", shortened(name))).collect::<Vec<_>>().join(", ")
+}
+
+/// A text as errors show it: of a long one the beginning.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// Line, from 1, of a quote that opens a cell and is not closed: the reader would take all that follows for one cell.
+fn unclosed_quote(text: &[u8]) -> Option<usize> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let (mut cell_begins, mut opened) = (true, None);
+    for (at, &byte) in text.iter().enumerate() {
+        match (byte, opened) {
+            // The second of two quotes inside a cell opens it again.
+            (b'"', Some(_)) => (opened, cell_begins) = (None, true),
+            (b'"', None) if cell_begins => opened = Some(at),
+            (_, Some(_)) => {}
+            (b',' | b'\r' | b'\n', None) => cell_begins = true,
+            _ => cell_begins = false,
+        }
+    }
+    opened.map(|at| 1 + text[..at].iter().filter(|&&byte| byte == b'\n').count())
 }
 
 /// Line, from 1, on which a record starts. The reader's own count is that of the blank lines (and the second half

@@ -121,8 +121,8 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
 pub(crate) fn uci_folder(config: &DataConfig) -> Result<PathBuf> {
     match &config.path {
         Some(path) => set_folder(path, config.set.as_deref()),
-        None => match env::var_os("LIVI_DATA_DIR") {
-            Some(root) => set_folder(&Path::new(&root).join("uci"), config.set.as_deref()),
+        None => match data_folder() {
+            Some(root) => set_folder(&root.join("uci"), config.set.as_deref()),
             None => Err(missing("data.path", "expected the folder of the UCI sets, here or as $LIVI_DATA_DIR/uci")),
         },
     }
@@ -130,14 +130,19 @@ pub(crate) fn uci_folder(config: &DataConfig) -> Result<PathBuf> {
 
 /// The folder of the image set that the configuration names.
 fn image_folder(config: &DataConfig) -> Result<PathBuf> {
-    match (&config.path, &config.set, env::var_os("LIVI_DATA_DIR")) {
+    match (&config.path, &config.set, data_folder()) {
         (Some(path), ..) => Ok(path.clone()),
-        (None, Some(set), Some(root)) => Ok(Path::new(&root).join(set)),
+        (None, Some(set), Some(root)) => Ok(root.join(set)),
         _ => Err(missing(
             "data.path",
             "expected the folder of the image set, here or as $LIVI_DATA_DIR/SET; `livi data fetch SET --to DIR` downloads one",
         )),
     }
+}
+
+/// The folder that `LIVI_DATA_DIR` names; empty it names none.
+fn data_folder() -> Option<PathBuf> {
+    env::var_os("LIVI_DATA_DIR").filter(|root| !root.is_empty()).map(PathBuf::from)
 }
 
 /// `path` itself where it is the set, else the set's folder under it.

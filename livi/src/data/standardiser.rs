@@ -26,7 +26,7 @@ impl Standardiser {
     /// Means and standard deviations of the rows of `training`.
     ///
     /// # Errors
-    /// [`Error::Numerical`] when a column's values are so large that their spread overflows.
+    /// [`Error::Argument`] when a column's values are so large that their spread overflows.
     ///
     /// # Examples
     /// ```
@@ -135,10 +135,8 @@ fn column_moments(values: &[f64], names: &[String]) -> Result<(Vec<f64>, Vec<f64
     for (column, name) in names.iter().enumerate() {
         let (mean, std) = mean_and_std(values.iter().skip(column).step_by(columns).copied());
         if !mean.is_finite() || !std.is_finite() {
-            return Err(Error::Numerical {
-                method: "standardisation",
-                problem: format!("the values of column `{name}` are too large; rescale the column"),
-            });
+            let problem = "its values are too large to be standardised; rescale the column".into();
+            return Err(Error::Argument { name: format!("column `{name}`"), problem });
         }
         means.push(mean);
         stds.push(if std == 0.0 { 1.0 } else { std });

@@ -14,7 +14,7 @@ mod trainer;
 pub use optimiser::FIRST_DECAY;
 pub use plans::settings_of;
 pub use program::{DataShape, Program, dtype_of};
-pub use run::{Ending, Observer, Reason, Silent, run};
+pub use run::{Ending, Observer, Reason, Silent, run, warning};
 pub use saved::{Saved, require_same_config, stored_config};
 pub use schedule::{complexity_weight, rate_factor};
 pub use targets::{Encoded, encode, outputs};

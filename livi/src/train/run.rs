@@ -7,6 +7,7 @@ use super::saved::{FINISHED, describe, require_same_data};
 use super::{Terms, Trainer};
 use crate::config::Config;
 use crate::data::Dataset;
+use crate::entropy::Method;
 use crate::export::{NamedTensor, TensorData};
 use crate::run_folder::RunFolder;
 use crate::{Error, Result};
@@ -19,6 +20,11 @@ use std::time::Instant;
 
 /// Whoever watches a run. Nothing it does changes the run.
 pub trait Observer {
+    /// Training is about to begin with settings that deserve a second thought.
+    fn warned(&mut self, warning: &str) {
+        let _ = warning;
+    }
+
     /// Training begins (or continues) after `step` of `total` steps.
     fn started(&mut self, step: u64, total: u64) {
         let _ = (step, total);
@@ -82,6 +88,14 @@ pub struct Ending {
     pub seconds: f64,
 }
 
+/// What deserves a second thought in a configuration to train with.
+pub fn warning(config: &Config) -> Option<&'static str> {
+    (config.entropy.method == Method::Largest).then_some(
+        "`entropy.method` is `largest`, an upper bound that is for diagnosis only: maximising it need not raise the entropy itself; expected `exact`, \
+         `smallest`, `slq` or `paper` for training",
+    )
+}
+
 /// Trains to the end, from the folder's checkpoint where it has one. A run that is complete already returns at once.
 ///
 /// Every `log_every` steps, and at the last, the terms go to the metrics, every validation too; every `checkpoint_every` steps, at the end and
@@ -109,6 +123,9 @@ pub fn run(
         }
     }
     let begin = Instant::now();
+    if let Some(warning) = warning(config) {
+        observer.warned(warning);
+    }
     observer.started(trainer.step_count(), trainer.total_steps());
     let tf32 = matches!(trainer.device(), Device::Cuda { tf32: true, .. });
     let mut keeper = Keeper { folder, description: describe(config, dataset)?, saved, tf32 };

@@ -178,7 +178,7 @@ fn leaves(config: &Config) -> Result<BTreeMap<String, String>> {
 
 /// What the checkpoint's metadata say about the data.
 pub(super) fn describe(config: &Config, dataset: &Dataset) -> Result<BTreeMap<String, String>> {
-    let columns = outputs(config.likelihood.kind, dataset)?;
+    let columns = outputs(config, dataset)?;
     let entry = |key: &str, value: serde_json::Result<String>| match value {
         Ok(text) => Ok((key.to_string(), text)),
         Err(error) => Err(Error::Argument { name: place(key), problem: error.to_string() }),

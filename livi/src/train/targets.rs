@@ -1,7 +1,7 @@
 //! Targets as the likelihood takes them.
 
-use crate::config::LikelihoodKind;
-use crate::data::{Dataset, Standardiser, Table, Training};
+use crate::config::{Config, LikelihoodKind, Source};
+use crate::data::{Dataset, Standardiser, Table, Training, csv_table};
 use crate::{Error, Result};
 
 /// Standardised inputs and the targets of a table: numbers for a Gaussian likelihood, indicator vectors for a softmax.
@@ -18,9 +18,9 @@ pub struct Encoded {
 /// Network outputs needed for a data set's targets: its target columns, or the number of classes.
 ///
 /// # Errors
-/// For a softmax likelihood: more than one target column, or a label that is no whole number from 0.
-pub fn outputs(kind: LikelihoodKind, dataset: &Dataset) -> Result<usize> {
-    if kind == LikelihoodKind::Gaussian {
+/// For a softmax likelihood: more than one target column, or a label that is no whole number from 0; of a CSV file its line is named.
+pub fn outputs(config: &Config, dataset: &Dataset) -> Result<usize> {
+    if config.likelihood.kind == LikelihoodKind::Gaussian {
         return Ok(dataset.training.output_names().len());
     }
     let mut classes = 2;
@@ -35,14 +35,26 @@ pub fn outputs(kind: LikelihoodKind, dataset: &Dataset) -> Result<usize> {
             return Err(Error::Argument { name: "targets".into(), problem });
         }
         for (row, &label) in table.y.iter().enumerate() {
-            if label < 0.0 || label.fract() != 0.0 || label > 65_535.0 {
-                let problem = format!("label {label} in row {row}; class labels are whole numbers from 0");
-                return Err(Error::Argument { name: table.output_names[0].clone(), problem });
+            if !is_class(label) {
+                let name = &table.output_names[0];
+                if let (Source::Csv, Some(path)) = (config.data.source, &config.data.path) {
+                    // The table's rows are some of the file's, in another order.
+                    csv_table::require_column(path, name, is_class, CLASS)?;
+                }
+                let problem = format!("row {row} has {label}, expected {CLASS}");
+                return Err(Error::Argument { name: name.clone(), problem });
             }
             classes = classes.max(label as usize + 1);
         }
     }
     Ok(classes)
+}
+
+/// What a class label is.
+const CLASS: &str = "a class, a whole number from 0 to 65535";
+
+fn is_class(label: f64) -> bool {
+    (0.0..=65_535.0).contains(&label) && label.fract() == 0.0
 }
 
 /// Standardises a table's inputs and encodes its targets for `outputs` network outputs.

@@ -101,7 +101,7 @@ impl Trainer {
     /// As for [`Trainer::new`]; [`autograd::Error::Device`] for a device that cannot be used.
     pub fn on(config: &Config, dataset: &Dataset, device: Device, memory: Option<usize>) -> Result<Self> {
         let kind = config.likelihood.kind;
-        let columns = outputs(kind, dataset)?;
+        let columns = outputs(config, dataset)?;
         let (rows, inputs) = (dataset.training.rows(), dataset.training.inputs());
         let model = Model::new(config, inputs, columns)?;
         let validation =

@@ -1,6 +1,6 @@
 //! Every bad input is answered with exit code 2 and a message that names the place and what was expected, and changes no file.
 
-use super::support::{SMALL, contents, copy_of_trained, joined, livi, trained, write_csv, write_uci_set};
+use super::support::{SMALL, command, contents, copy_of_trained, joined, livi, trained, write_csv, write_uci_set};
 use std::fs;
 use std::path::Path;
 
@@ -47,6 +47,16 @@ fn a_missing_input_column_of_predict_is_named() {
 }
 
 #[test]
+fn quantiles_that_do_not_rise_between_0_and_1_are_refused() {
+    let folder = copy_of_trained();
+    for levels in ["0.5,0.5", "0.5,0.1", "0,0.5", "-0.1,0.5", "0.5,1"] {
+        let levels = format!("--quantiles={levels}");
+        let arguments = ["predict", "run", "--input", "data.csv", "--output", "out.csv", &levels];
+        refused(folder.path(), &arguments, &["quantiles", "expected ascending numbers between 0 and 1"]);
+    }
+}
+
+#[test]
 fn a_split_out_of_range_names_the_splits_there_are() {
     let folder = tempfile::tempdir().unwrap();
     write_uci_set(&folder.path().join("set"));
@@ -84,10 +94,57 @@ fn a_csv_file_that_cannot_be_read_is_refused_by_data_check() {
 }
 
 #[test]
+fn a_path_that_holds_no_data_is_a_problem_in_the_json_of_data_check() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    for (path, part) in [("nope", "nope: cannot read"), ("empty", "holds no data set")] {
+        let found = livi(folder.path(), &["data", "check", path, "--json"]);
+        found.refused(&[part]);
+        let json: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+        assert_eq!(json[0]["path"], path);
+        assert!(json[0]["problems"][0].as_str().unwrap().contains(part), "{json}");
+    }
+}
+
+#[test]
+fn a_folder_where_a_table_belongs_is_answered_with_what_is_expected() {
+    let folder = copy_of_trained();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    refused(folder.path(), &["evaluate", "run", "--input", "empty"], &["empty", "is a folder, expected a CSV file"]);
+}
+
+#[test]
+fn class_labels_that_are_none_name_file_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[data]\nsource = \"csv\"\npath = \"data.csv\"\ntarget = [\"y\"]\n[likelihood]\nkind = \"softmax\"\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    for label in ["-1", "1.5", "65536"] {
+        fs::write(folder.path().join("data.csv"), format!("a,y\n1,0\n2,1\n\n3,{label}\n4,0\n")).unwrap();
+        let parts = ["data.csv", "line 5, column `y`", &format!("`{label}`"), "a whole number from 0 to 65535"];
+        for command in ["train", "verify"] {
+            refused(folder.path(), &[command, "c.toml"], &parts);
+        }
+    }
+}
+
+#[test]
 fn uci_data_that_are_not_there_say_where_they_are_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["train", "uci-energy"], &["data.path", "LIVI_DATA_DIR"]);
     refused(folder.path(), &["train", "uci", "--out", "table"], &["data.path", "LIVI_DATA_DIR"]);
+}
+
+#[test]
+fn an_empty_variable_for_the_data_folder_counts_as_unset() {
+    let folder = tempfile::tempdir().unwrap();
+    write_uci_set(&folder.path().join("uci/energy"));
+    fs::create_dir(folder.path().join("mnist")).unwrap();
+    for preset in ["uci-energy", "mnist-lenet"] {
+        let output = command(folder.path(), &["train", preset]).env("LIVI_DATA_DIR", "").output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("`data.path`: is not set"), "{message}");
+    }
 }
 
 #[test]
@@ -174,6 +231,24 @@ fn a_run_folder_that_is_incomplete_names_what_is_missing() {
         refused(folder.path(), &arguments, &["run", "`config.toml`"]);
     }
     refused(folder.path(), &["evaluate", "nowhere"], &["nowhere", "does not exist"]);
+}
+
+#[test]
+fn an_emptied_configuration_of_a_run_folder_is_named() {
+    let folder = copy_of_trained();
+    fs::write(folder.path().join("run/config.toml"), "").unwrap();
+    for arguments in [vec!["evaluate", "run"], vec!["verify", "run"], vec!["train", "--resume", "--out", "run"]] {
+        refused(folder.path(), &arguments, &["config.toml", "`data.source`", "is not set"]);
+    }
+}
+
+#[test]
+fn a_configuration_file_that_does_not_say_which_data_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("c.toml"), "").unwrap();
+    for command in ["train", "verify"] {
+        refused(folder.path(), &[command, "c.toml"], &["c.toml", "`data.source`", "is not set", "`csv`"]);
+    }
 }
 
 #[test]
@@ -286,10 +361,43 @@ fn a_table_of_data_without_splits_is_refused() {
 #[test]
 fn arguments_out_of_range_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    refused(folder.path(), &["train", "toy", "--threads", "0"], &["--threads"]);
+    refused(folder.path(), &["train", "toy", "--threads", "0"], &["--threads", "a whole number from 1"]);
     refused(folder.path(), &["train", "toy", "--threads", "100000"], &["--threads", "100000", "at most 1024"]);
     refused(folder.path(), &["train", "toy", "--memory", "lots"], &["--memory", "4G"]);
     refused(folder.path(), &["train", "toy", "--dtype", "f16"], &["--dtype", "f32", "f64"]);
     refused(folder.path(), &["verify", "toy", "--methods", "exact,magic"], &["--methods", "slq"]);
     refused(folder.path(), &["sampel"], &["sampel", "sample"]);
+}
+
+#[test]
+fn numbers_that_are_negative_or_none_are_answered_with_what_is_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let seeds: [&[&str]; 5] = [
+        &["train", "toy", "--seed"],
+        &["verify", "toy", "--seed"],
+        &["evaluate", "run", "--seed"],
+        &["verify", "toy", "--component"],
+        &["verify", "toy", "--deflate"],
+    ];
+    for arguments in seeds {
+        for value in ["-1", "abc", "1.5"] {
+            let parts = [&format!("'{value}'"), arguments[2], "expected a whole number from 0"];
+            refused(folder.path(), &joined(&[arguments, &[value]]), &parts);
+        }
+    }
+    let counts: [&[&str]; 4] = [
+        &["predict", "run", "--input", "new.csv", "--samples"],
+        &["sample", "run", "--out", "x", "--samples"],
+        &["train", "uci", "--splits"],
+        &["verify", "toy", "--probes"],
+    ];
+    for arguments in counts {
+        for value in ["0", "-1", "abc"] {
+            let parts = [&format!("'{value}'"), arguments[arguments.len() - 1], "expected a whole number from 1"];
+            refused(folder.path(), &joined(&[arguments, &[value]]), &parts);
+        }
+    }
+    refused(folder.path(), &["verify", "toy", "--target", "-1"], &["'-1'", "--target", "a finite number above 0"]);
+    refused(folder.path(), &["verify", "toy", "--sigma", "-0.1"], &["'-0.1'", "--sigma", "a finite number above 0"]);
+    refused(folder.path(), &["train", "toy", "--memory", "-1"], &["--memory", "such as 500M or 4G"]);
 }

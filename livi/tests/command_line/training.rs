@@ -59,6 +59,23 @@ fn another_seed_gives_another_posterior() {
 }
 
 #[test]
+fn training_with_the_upper_bound_on_the_entropy_warns_on_standard_error_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |method: &str| {
+        let setting = format!("entropy.method={method}");
+        let arguments = ["train", "toy", "--set", "training.steps=3", "--set", &setting, "--json", "--out", method];
+        let found = livi(folder.path(), &joined(&[&arguments, &SMALL]));
+        assert_eq!(found.code, Some(0), "{}", found.stderr);
+        serde_json::from_str::<serde_json::Value>(&found.stdout).unwrap();
+        found.stderr
+    };
+    let warning = train("largest");
+    assert!(warning.starts_with("warning: `entropy.method` is `largest`, an upper bound"), "{warning}");
+    assert!(warning.contains("for diagnosis only"), "{warning}");
+    assert!(!train("exact").contains("warning"));
+}
+
+#[test]
 fn classes_are_trained_evaluated_and_predicted() {
     let folder = tempfile::tempdir().unwrap();
     let rows: String = (0..80).map(|row| format!("{},{}\n", row as f64 / 40.0 - 1.0, usize::from(row >= 40))).collect();

@@ -110,6 +110,33 @@ fn text_that_is_not_utf8_names_the_line() {
 }
 
 #[test]
+fn a_quote_that_is_not_closed_names_its_line_and_not_the_rest_of_the_file() {
+    let rows = "1,2\n".repeat(100);
+    assert_says(format!("\"a,y\n{rows}"), &["y"], "line 1: a quoted cell is not closed");
+    assert_says(format!("\u{feff}\"a,y\n{rows}"), &["y"], "line 1: a quoted cell is not closed");
+    for row in ["3,\"4", "\"3,4", "\"say \"\"3\"\",4", "3,\""] {
+        let found = message(format!("a,y\r\n1,2\r\n{row}\r\n{rows}"), &["y"]);
+        assert!(found.contains("line 3: a quoted cell is not closed") && found.len() < 200, "{found}");
+    }
+}
+
+#[test]
+fn quotes_that_are_closed_or_inside_a_cell_are_no_error() {
+    let content = "\"a \"\"b\"\"\",\"y\n\",c\"\n\"1\",\"\"2,3\n";
+    let table = with_file(content, |path| read_table(path, &names(&["y"])).unwrap());
+    assert_eq!((table.input_names, table.x, table.y), (names(&["a \"b\"", "c\""]), vec![1.0, 3.0], vec![2.0]));
+}
+
+#[test]
+fn of_a_long_cell_the_beginning_is_quoted() {
+    let long = "ä".repeat(1000);
+    let shown = format!("found `{}...`, expected a number", "ä".repeat(40));
+    assert_says(format!("a,y\n1,{long}\n"), &["y"], &shown);
+    let found = message(format!("{long},b\n1,2\n"), &["y"]);
+    assert!(found.len() < 300 && found.contains("...`, `b`"), "{found}");
+}
+
+#[test]
 fn a_target_named_twice_is_refused() {
     assert_says("a,y\n1,2\n", &["y", "y"], "column `y` is named twice");
 }
@@ -123,6 +150,14 @@ fn a_file_of_targets_alone_is_refused() {
 fn a_missing_file_is_named() {
     let error = read_table(Path::new("/nowhere/table.csv"), &names(&["y"])).unwrap_err().to_string();
     assert!(error.contains("/nowhere/table.csv: cannot read"), "{error}");
+}
+
+#[test]
+fn a_folder_is_no_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = read_table(folder.path(), &names(&["y"])).unwrap_err();
+    assert!(error.to_string().ends_with("is a folder, expected a CSV file"), "{error}");
+    assert_eq!(error.exit_code(), 2);
 }
 
 #[test]
