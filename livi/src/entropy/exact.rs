@@ -4,8 +4,8 @@
 //! L^T L is smaller. For a matrix-multiplication layer L = W_r^T (x) W_l and L^T L = (W_r W_r^T) (x) (W_l^T W_l).
 //!
 //! A Gram matrix has the square of J's condition number: in f32 it would lose singular values below 3e-4 of the largest, and digits of the gradient long
-//! before. From D and L on, everything up to the stopped inverse is therefore in f64 whatever the sampler's type, but for L^T L of an L that is many
-//! times taller than wide.
+//! before. From D and L on, everything up to products with the stopped inverse is therefore in f64 whatever the sampler's type, but for L^T L of an L that
+//! is many times taller than wide.
 
 use super::tangents::hidden_tangents;
 use crate::Result;
@@ -191,6 +191,12 @@ impl Factor {
         }
     }
 
+    /// A^-1 T in the sampler's type: of what is solved no more digits are needed, of A^-1 itself there are.
+    fn solved(&self, tape: &mut Tape, inverse: Var) -> Result<Var> {
+        let solved = tape.matmul(inverse, self.left)?;
+        Ok(tape.convert(solved, tape.dtype(self.live))?)
+    }
+
     /// A scalar whose gradient is that of 1/2 <A^-1, left right^T> with A^-1 (S, d, d) held fixed.
     ///
     /// Everything a gradient would compute twice because it does not know A^-1 and G to be symmetric is computed once and stopped.
@@ -201,24 +207,27 @@ impl Factor {
             Fold::None => Ok(through_tangents),
             Fold::Dense { weight } => {
                 // d/dL: L (sum_S T^T A^-1 T), one product of the size of L.
-                let solved = tape.matmul(inverse, self.left)?;
+                let solved = self.solved(tape, inverse)?;
                 let shape = tape.shape(solved).to_vec();
                 let rows = [shape[0] * shape[1], shape[2]];
                 let solved = tape.reshape(solved, &rows)?;
-                let tangents = tape.reshape(self.left, &rows)?;
+                let tangents = tape.reshape(self.live, &rows)?;
                 let solved = tape.transpose(solved)?;
                 let core = tape.matmul(solved, tangents)?;
                 weighted(tape, through_tangents, &[(weight, core, Side::Right)])
             }
             Fold::TwoSided { left, right, left_half, right_half } => {
                 // d/dW_l: W_l sum X (T G_r)^T and d/dW_r: sum (G_l T)^T X W_r with X = A^-1 T.
-                let solved = tape.matmul(inverse, self.left)?;
+                let solved = self.solved(tape, inverse)?;
                 let solved = tape.permute(solved, &[1, 0, 2])?;
                 let shape = tape.shape(left_half).to_vec();
                 let (count, i0, i1) = (shape[0] * shape[1], shape[2], shape[3]);
                 let solved = tape.reshape(solved, &[count, i0, i1])?;
-                let right_half = tape.reshape(right_half, &[count, i0, i1])?;
-                let left_half = tape.reshape(left_half, &[count, i0, i1])?;
+                let half = |tape: &mut Tape, half: Var| {
+                    let half = tape.convert(half, tape.dtype(solved))?;
+                    tape.reshape(half, &[count, i0, i1])
+                };
+                let (left_half, right_half) = (half(tape, left_half)?, half(tape, right_half)?);
                 let right_transposed = tape.transpose(right_half)?;
                 let left_core = tape.matmul(solved, right_transposed)?;
                 let left_core = tape.sum(left_core, &[0])?;
@@ -240,11 +249,10 @@ enum Side {
     Right,
 }
 
-/// `total` + sum <stop(weight core), weight>, in the weights' type.
+/// `total` + sum <stop(weight core), weight>.
 fn weighted(tape: &mut Tape, total: Var, terms: &[(Var, Var, Side)]) -> Result<Var> {
     let mut total = total;
     for &(weight, core, side) in terms {
-        let core = tape.convert(core, tape.dtype(weight))?;
         let product = match side {
             Side::Right => tape.matmul(weight, core)?,
             Side::Left => tape.matmul(core, weight)?,

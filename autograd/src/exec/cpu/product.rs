@@ -12,7 +12,7 @@ use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
 use std::ops::Range;
 
-/// Floating-point operations of one task at least.
+/// Floating-point operations in single precision of one task at least.
 const TASK: usize = 1 << 20;
 /// Rows of a block are a multiple of this.
 const ROWS: usize = 32;
@@ -133,10 +133,12 @@ where
         return typed::<T>(site, &fewer);
     }
     let flops = 2 * m * n * k.max(1);
+    // Double precision takes twice the time.
+    let task = TASK / (size_of::<T>() / size_of::<f32>()).max(1);
     // Blocks are cut from rows. Best they are the longer side, and best their elements are neighbours in the result: then each block needs only its own
     // part of the operand that the product's library packs.
     let packs_anew = product.epilogue.is_none() && 2 * n >= m && out.strides[2] == 1 && out.strides[1] > 1;
-    if (n > 2 * m || packs_anew) && flops >= 4 * TASK && has_rank_3(product) {
+    if (n > 2 * m || packs_anew) && flops >= 4 * task && has_rank_3(product) {
         return typed::<T>(site, &transposed(product));
     }
     let symmetric = m == n
@@ -148,10 +150,10 @@ where
         && (k == 1 || a.strides[2] == b.strides[1]);
 
     let has_epilogue = product.epilogue.is_some();
-    let rows = if flops < 4 * TASK && !has_epilogue {
+    let rows = if flops < 4 * task && !has_epilogue {
         m
     } else {
-        let by_work = TASK.div_ceil((2 * n * k.max(1)).max(1));
+        let by_work = task.div_ceil((2 * n * k.max(1)).max(1));
         let by_size = match (has_epilogue, symmetric) {
             (_, true) => SMALL,
             (true, false) => m.div_ceil((m / 512).clamp(4, 64)).min(BLOCK_BYTES / (n * size_of::<T>())),
@@ -162,7 +164,7 @@ where
     };
     // A small rest goes to the block before it, so that no block is too small for the product's main path.
     let blocks = if m > rows && m % rows < LEAST_ROWS { m / rows } else { m.div_ceil(rows) };
-    let entries = if summed || blocks > 1 { 1 } else { TASK.div_ceil(flops).min(batch) };
+    let entries = if summed || blocks > 1 { 1 } else { task.div_ceil(flops).min(batch) };
     let epilogue = match &product.epilogue {
         None => None,
         Some(epilogue) => {
@@ -173,7 +175,7 @@ where
             }))
         }
     };
-    let cut = batch == 1 && blocks == 1 && k >= 4 * m.max(n) && flops >= 8 * TASK;
+    let cut = batch == 1 && blocks == 1 && k >= 4 * m.max(n) && flops >= 8 * task;
     let depth = if cut { k.div_ceil(SEGMENTS).max(DEPTH).next_multiple_of(64).min(k) } else { k };
     Ok(Box::new(ProductKernel::<T> {
         batch,
@@ -190,7 +192,7 @@ where
         blocks,
         entries,
         depth,
-        spread: flops * batch >= 2 * TASK && (blocks > 1 || depth < k || (!summed && batch > entries)),
+        spread: flops * batch >= 2 * task && (blocks > 1 || depth < k || (!summed && batch > entries)),
         epilogue,
     }))
 }
