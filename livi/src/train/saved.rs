@@ -66,9 +66,7 @@ impl Saved {
         components.push(last);
         let noise_std = Component::pooled_noise_std(&components);
         let components: Vec<Vec<f64>> = components.into_iter().map(|component| component.weights).collect();
-        if let Some(k) =
-            components.iter().position(|weights: &Vec<f64>| weights.iter().any(|weight| !weight.is_finite()))
-        {
+        if let Some(k) = components.iter().position(|weights| weights.iter().any(|weight| !weight.is_finite())) {
             return Err(tensors.problem(format!("weights of component {k}"), "are not all finite"));
         }
         let finished = tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name));
@@ -83,20 +81,14 @@ impl Saved {
         let posterior = Posterior { model, components, noise_std, standardiser, dtype, device, reference };
         Ok(Self { config, posterior, steps: step, best_step, finished, input_names, output_names })
     }
-}
 
-impl Saved {
     /// Refuses data whose columns or statistics of the training rows are not those that the run was trained on: their test rows may be rows that it
     /// has seen.
     ///
     /// # Errors
     /// [`Error::Argument`] naming the data.
     pub fn require_data(&self, dataset: &Dataset) -> Result<()> {
-        let training = &dataset.training;
-        let same = self.input_names == training.input_names()
-            && self.output_names == training.output_names()
-            && self.posterior.standardiser == dataset.standardiser;
-        if same {
+        if same_data(&self.input_names, &self.output_names, &self.posterior.standardiser, dataset) {
             return Ok(());
         }
         let problem = "have changed since the run was trained (other columns, or other statistics of the training rows), so that its test rows \
@@ -191,12 +183,17 @@ pub(super) fn describe(config: &Config, dataset: &Dataset) -> Result<BTreeMap<St
     ]))
 }
 
+/// Whether data have these columns and these statistics of their training rows.
+fn same_data(inputs: &[String], outputs: &[String], standardiser: &Standardiser, dataset: &Dataset) -> bool {
+    let training = &dataset.training;
+    inputs == training.input_names() && outputs == training.output_names() && *standardiser == dataset.standardiser
+}
+
 /// Refuses to continue on other data: their columns and the statistics of the training rows must be those of the checkpoint.
 pub(super) fn require_same_data(checkpoint: &Checkpoint, dataset: &Dataset) -> Result<()> {
     let tensors = &checkpoint.tensors;
-    let same_names = json::<Vec<String>>(tensors, INPUT_NAMES)? == dataset.training.input_names()
-        && json::<Vec<String>>(tensors, OUTPUT_NAMES)? == dataset.training.output_names();
-    if same_names && json::<Standardiser>(tensors, STANDARDISER)? == dataset.standardiser {
+    let (inputs, outputs): (Vec<String>, Vec<String>) = (json(tensors, INPUT_NAMES)?, json(tensors, OUTPUT_NAMES)?);
+    if same_data(&inputs, &outputs, &json(tensors, STANDARDISER)?, dataset) {
         return Ok(());
     }
     let problem = format!(
