@@ -84,6 +84,19 @@ pub fn device_count() -> Result<usize, Error> {
     Err(Error::NotBuilt)
 }
 
+/// Bytes of each parameter of a kernel, as the emulated device compiles it; nothing where its source has no kernel of that name.
+///
+/// # Errors
+/// [`Error::Compile`] with the compiler's messages, [`Error::NotBuilt`] without the feature `emulated`.
+pub fn parameters(
+    #[cfg_attr(not(feature = "emulated"), allow(unused_variables))] kernel: &Kernel,
+) -> Result<Option<Vec<usize>>, Error> {
+    #[cfg(feature = "emulated")]
+    return emulated::parameters(kernel);
+    #[cfg(not(feature = "emulated"))]
+    Err(Error::NotBuilt)
+}
+
 /// A kernel in the portable assembly language of an architecture such as `compute_75`. Needs NVRTC but neither a driver nor a card.
 ///
 /// # Errors

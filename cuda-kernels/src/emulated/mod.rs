@@ -91,6 +91,13 @@ pub(crate) fn prepare(tasks: Vec<Task>) -> Result<Sequence> {
     Ok(Sequence { commands: prepared, order })
 }
 
+/// Bytes of each parameter of a kernel; nothing where its source has none of that name.
+pub(crate) fn parameters(kernel: &Kernel) -> Result<Option<Vec<usize>>> {
+    let compiled = compile::compile(&[kernel])?;
+    let sizes = compiled.get(&kernel.source).and_then(|compiled| compiled.sizes(&kernel.name).ok());
+    Ok(sizes.map(|sizes| sizes.into_iter().map(|size| size as usize).collect()))
+}
+
 /// The order of commands that is as unlike that of the list as tasks allow: of those that wait for nothing any more the last one comes first.
 fn order(tasks: &[Task]) -> Result<Vec<usize>> {
     let mut followers = vec![Vec::new(); tasks.len()];

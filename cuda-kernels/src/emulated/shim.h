@@ -13,6 +13,7 @@ double exp(double), expm1(double), log(double), log1p(double), sqrt(double), sin
 double fma(double, double, double);
 void* memcpy(void*, const void*, size_t);
 void* memset(void*, int, size_t);
+int sched_yield();
 }
 
 #define __global__
@@ -306,7 +307,14 @@ static const char* run(const Launch& launch) {
 
 }  // namespace emulated
 
-extern "C" __attribute__((visibility("default"))) const char* emulated_launch(const emulated::Launch* launch) { return emulated::run(*launch); }
+// One kernel of the library at a time, whoever else of the program has opened it.
+extern "C" __attribute__((visibility("default"))) const char* emulated_launch(const emulated::Launch* launch) {
+    static bool taken;
+    while (__atomic_test_and_set(&taken, __ATOMIC_ACQUIRE)) sched_yield();
+    const char* failure = emulated::run(*launch);
+    __atomic_clear(&taken, __ATOMIC_RELEASE);
+    return failure;
+}
 
 static inline void __syncthreads() { emulated::yield(emulated::AT_BARRIER); }
 static inline void __syncwarp(unsigned = 0xffffffffu) { emulated::exchange(0, emulated::current % 32); }

@@ -1,6 +1,6 @@
 //! The duties themselves.
 
-use cuda_kernels::{Argument, Command, Device, Error, Gemm, Kernel, Launch, Matrix, Memory, Precision, Real};
+use cuda_kernels::{Argument, Command, Device, Error, Gemm, Kernel, Launch, Matrix, Memory, Precision, Real, Task};
 
 const SOURCE: &str = r#"
 extern "C" __global__ void add(const float* a, const float* b, float* out, u32 count, float scale) {
@@ -103,7 +103,7 @@ pub fn memory(device: &Device) {
     let zeros = device.allocate(1000).unwrap();
     assert!(zeros.address().is_multiple_of(256) && zeros.bytes() == 1000);
     assert!(values_of::<f32>(device, &zeros).iter().all(|&x| x == 0.0));
-    // More than the ring of page-locked memory holds, in small and large pieces.
+    // More than the ring of page-locked memory holds, at once.
     let large: Vec<u32> = (0..10_000_000).collect();
     let memory = memory_of(device, &large);
     for k in 0..1000_u32 {
@@ -118,6 +118,20 @@ pub fn memory(device: &Device) {
     run(device, vec![Command::Copy { from, to, bytes: 40 }, Command::Zero { to: to + 4, bytes: 8 }]);
     assert_eq!(values_of::<u32>(device, &other)[..5], [7, 0, 0, 10, 11]);
     assert!(matches!(device.allocate(1 << 60), Err(Error::OutOfMemory { needed, .. }) if needed == 1 << 60));
+}
+
+/// What is written may be changed at once, also where more is under way than page-locked memory holds.
+pub fn uploads(device: &Device) {
+    const PIECE: usize = 3 << 18;
+    let memory = device.allocate(80 * 4 * PIECE).unwrap();
+    let mut piece = vec![0_u32; PIECE];
+    for number in 0..80_u32 {
+        piece.fill(number + 1);
+        let to = memory.address() + u64::from(number) * 4 * PIECE as u64;
+        unsafe { device.write(to, &u32::bytes(&piece)).unwrap() };
+    }
+    let back: Vec<u32> = values_of(device, &memory);
+    assert!(back.iter().enumerate().all(|(k, &x)| x as usize == k / PIECE + 1));
 }
 
 pub fn kernels(device: &Device) {
@@ -314,6 +328,61 @@ pub fn repetition(device: &Device) {
     assert_eq!(traces[0][0], [1.0_f32.to_bits(); 256]);
     let seconds = unsafe { device.profile(&mut sequence).unwrap() };
     assert!(seconds.len() == 4 && seconds.iter().all(|s| (0.0..1.0).contains(s)));
+}
+
+/// Tasks see what those that they wait for have done, and no run of them touches what belongs to the next.
+pub fn tasks(device: &Device) {
+    const COUNT: usize = 24;
+    const LENGTH: u32 = 1000;
+    let mut state = 3_u64;
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    let after: Vec<Vec<usize>> = (0..COUNT)
+        .map(|number| {
+            // Some wait for nothing.
+            let count = if number % 4 == 0 { 0 } else { 2 };
+            let mut after: Vec<usize> = (0..count).map(|_| below(number)).collect();
+            after.sort_unstable();
+            after.dedup();
+            after
+        })
+        .collect();
+    let bytes = 4 * LENGTH as usize;
+    let base = device.allocate(bytes).unwrap();
+    let places: Vec<Memory> = (0..COUNT).map(|_| device.allocate(bytes).unwrap()).collect();
+    // Each task adds up the base and what the tasks before it hold.
+    let task = |number: usize| {
+        let own = places[number].address();
+        let mut commands = vec![Command::Copy { from: base.address(), to: own, bytes }];
+        for &other in &after[number] {
+            let [own, other] = [own, places[other].address()].map(Argument::Pointer);
+            let arguments = vec![own, other, own, Argument::U32(LENGTH), Argument::F32(1.0)];
+            commands.push(launch("add", [8, 1, 1], [128, 1, 1], arguments));
+        }
+        Task { commands, after: after[number].clone() }
+    };
+    let mut sequence = device.prepare_tasks((0..COUNT).map(task).collect()).unwrap();
+    let mut times = [0.0_f32; COUNT];
+    for number in 0..COUNT {
+        times[number] = 1.0 + after[number].iter().map(|&other| times[other]).sum::<f32>();
+    }
+    for round in 1..=6_u8 {
+        let start = f32::from(round);
+        unsafe {
+            device.write(base.address(), &f32::bytes(&[start; LENGTH as usize])).unwrap();
+            device.run(&mut sequence).unwrap();
+            // The next run begins with another base at once.
+            if round % 3 == 1 {
+                continue;
+            }
+        }
+        for (place, times) in places.iter().zip(times) {
+            assert_eq!(values_of::<f32>(device, place), [start * times; LENGTH as usize], "round {round}");
+        }
+    }
+    assert!(sequence.is_graph() || device.name() == "emulated");
 }
 
 /// What is timed runs once, whether it ran before or not.

@@ -14,6 +14,11 @@ mod emulated {
     }
 
     #[test]
+    fn what_is_written_may_be_changed_at_once() {
+        duties::uploads(&Device::emulated().unwrap());
+    }
+
+    #[test]
     fn kernels_run() {
         duties::kernels(&Device::emulated().unwrap());
     }
@@ -31,6 +36,11 @@ mod emulated {
     #[test]
     fn sequences_repeat() {
         duties::repetition(&Device::emulated().unwrap());
+    }
+
+    #[test]
+    fn tasks_wait_for_each_other() {
+        duties::tasks(&Device::emulated().unwrap());
     }
 
     #[test]
@@ -67,6 +77,12 @@ mod card {
 
     #[test]
     #[ignore = "needs a CUDA device"]
+    fn what_is_written_may_be_changed_at_once() {
+        duties::uploads(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
     fn kernels_run() {
         duties::kernels(&Device::card(0).unwrap());
     }
@@ -87,6 +103,12 @@ mod card {
     #[ignore = "needs a CUDA device"]
     fn sequences_repeat() {
         duties::repetition(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn tasks_wait_for_each_other() {
+        duties::tasks(&Device::card(0).unwrap());
     }
 
     #[test]
