@@ -62,7 +62,8 @@ impl TensorData {
         }
     }
 
-    fn little_endian_bytes(&self) -> Vec<u8> {
+    /// The numbers as they lie in a file.
+    pub(crate) fn little_endian_bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(values) => little_endian_bytes(values, f32::to_le_bytes),
             Self::F64(values) => little_endian_bytes(values, f64::to_le_bytes),
@@ -256,6 +257,11 @@ impl TensorFile {
     /// Names of the tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensors, sorted by name.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &NamedTensor> {
+        self.tensors.values()
     }
 
     /// All metadata.

@@ -241,6 +241,23 @@ fn a_truncated_checkpoint_is_named() {
 }
 
 #[test]
+fn a_damaged_checkpoint_is_named_wherever_the_damage_is() {
+    let (_folder, path) = run_stopped_after_checkpoint_3();
+    let file = path.join(CHECKPOINT_FILE);
+    let bytes = fs::read(&file).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    // A bit of every number, and a digit of the metadata.
+    let step = bytes[..header].windows(4).position(|part| part == b"\"2\",").unwrap() + 1;
+    for place in (header..bytes.len()).chain([step]) {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1;
+        fs::write(&file, damaged).unwrap();
+        let message = message(RunFolder::open(&path).unwrap().load_checkpoint());
+        assert!(message.contains(CHECKPOINT_FILE) && message.contains("damaged"), "byte {place}: {message}");
+    }
+}
+
+#[test]
 fn a_foreign_safetensors_file_is_no_checkpoint() {
     let (_folder, path) = run_stopped_after_checkpoint_3();
     write_tensors(path.join(CHECKPOINT_FILE), &state(1), &BTreeMap::new()).unwrap();
