@@ -162,6 +162,11 @@ fn check_csv(path: &Path) -> DatasetSummary {
     match csv_table::read_all(path) {
         Ok((header, values, rows)) => {
             summary.rows = rows;
+            if header.iter().all(|name| name.parse::<f64>().is_ok()) {
+                summary
+                    .notes
+                    .push("the first line names the columns, and here consists of numbers: is it a row?".into());
+            }
             describe_columns(&mut summary, ColumnRole::Any, &values, &header);
         }
         Err(error) => summary.problems.push(error.to_string()),
@@ -258,6 +263,16 @@ mod tests {
         assert_eq!(names, ["a", "b", "c.csv"]);
         assert!(summaries[0].problems[0].contains("found `nan`"));
         assert!(summaries[2].problems[0].contains("line 2, column `v`"));
+    }
+
+    #[test]
+    fn a_header_of_numbers_is_remarked_upon() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("bare.csv"), "1.5,2\n3,4\n5,7\n").unwrap();
+        fs::write(root.path().join("named.csv"), "1.5,y\n3,4\n5,7\n").unwrap();
+        let summaries = check(root.path()).unwrap();
+        assert!(summaries[0].notes[0].contains("consists of numbers") && summaries[0].problems.is_empty());
+        assert!(summaries[1].notes.is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Results of convolutions, and their transpose in the images: sums over taps for tiles of neighbouring elements.
 
+use super::arranged::Arranged;
 use super::planes::Planes;
 use super::tile::{MOST_BLOCK, Span, Tile, WIDTH};
 use super::{Geometry, SPREAD, Stack};
@@ -55,6 +56,8 @@ pub(super) struct Correlation<T> {
     /// Elements of the filters from one group, and one channel of `out`, to the next.
     group: usize,
     channel: usize,
+    /// The same filters for one block of channels after another: the channels side by side, tap after tap.
+    packed: Arranged,
     out: Stack<T>,
     passes: Vec<Pass>,
     /// Channels of `out` in a tile.
@@ -218,16 +221,9 @@ impl<T: Vector> Correlation<T> {
         let images = out.shape[1].div_ceil(TASKS).max((SPREAD / 2).div_ceil(image.max(1))).min(out.shape[1]);
         let flops = image * out.shape[0] * out.shape[1];
         let block = block(out.shape[2]);
-        Self { source, planes, filters, group, channel, out, passes, block, images, lanes, flops }
-    }
-
-    fn taps(&self) -> usize {
-        self.passes.iter().map(|pass| pass.taps.len()).sum()
-    }
-
-    /// Elements of the packed filters.
-    fn packed(&self) -> usize {
-        self.taps() * self.out.shape[2].next_multiple_of(self.block)
+        let taps: usize = passes.iter().map(|pass| pass.taps.len()).sum();
+        let packed = Arranged::new(out.shape[0], group, taps * out.shape[2].next_multiple_of(block));
+        Self { source, planes, filters, group, channel, packed, out, passes, block, images, lanes, flops }
     }
 
     /// Elements of the copies, with room for a register that begins at the last one.
@@ -239,21 +235,10 @@ impl<T: Vector> Correlation<T> {
         self.out.shape[1].div_ceil(self.images)
     }
 
-    /// Groups whose filters differ.
-    fn filters_apart(&self) -> usize {
-        if self.group == 0 { 1 } else { self.out.shape[0] }
-    }
-
-    /// Where the packed filters of a group lie.
-    fn packed_of(&self, frame: &Frame<'_>, group: usize) -> *mut T {
-        let filters = group.min(self.filters_apart() - 1);
-        frame.partials.pointer().cast::<T>().wrapping_add(filters * self.packed())
-    }
-
-    /// Copies the filters of a group for one block of channels to where tiles take them from: the channels side by side, tap after tap.
+    /// Packs the filters of a group for one block of channels.
     ///
     /// # Safety
-    /// `to` has room for `packed()` elements, of which nobody else uses those of the block.
+    /// `to` is where the group's packed filters lie, and nobody else uses those of the block.
     unsafe fn pack(&self, group: usize, block: usize, mut to: *mut T) {
         let (channels, size) = (self.out.shape[2], self.block);
         // SAFETY: the caller's promise; only filters of the group are read.
@@ -276,9 +261,9 @@ impl<T: Vector> Correlation<T> {
 impl<T: Vector> Kernel for Correlation<T> {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
         let blocks = self.out.shape[2].div_ceil(self.block);
-        frame.for_each(self.filters_apart() * blocks, self.parallel(), |task| {
+        frame.for_each(self.packed.sets() * blocks, self.parallel(), |task| {
             // SAFETY: `partial_bytes` makes room for the packed filters; each task writes a block of its own.
-            unsafe { self.pack(task / blocks, task % blocks, self.packed_of(frame, task / blocks)) };
+            unsafe { self.pack(task / blocks, task % blocks, self.packed.of(frame, task / blocks)) };
         });
         let tasks = self.tasks();
         frame.for_each(self.out.shape[0] * tasks, self.parallel(), |task| {
@@ -286,7 +271,7 @@ impl<T: Vector> Kernel for Correlation<T> {
             let images = first..(first + self.images).min(self.out.shape[1]);
             let scratch = frame.scratch().cast();
             let group = task / tasks;
-            frame.arch.dispatch(Task { kernel: self, group, images, packed: self.packed_of(frame, group), scratch });
+            frame.arch.dispatch(Task { kernel: self, group, images, packed: self.packed.of(frame, group), scratch });
         });
         Ok(())
     }
@@ -300,7 +285,7 @@ impl<T: Vector> Kernel for Correlation<T> {
     }
 
     fn partial_bytes(&self) -> usize {
-        self.filters_apart() * self.packed() * size_of::<T>()
+        self.packed.bytes::<T>()
     }
 }
 

@@ -5,6 +5,7 @@
 //! sums stay in registers ([`correlate`], [`tile`]); the transpose in the filters sums over results instead ([`filter`]). Filters of 3 x 3 between
 //! many channels take fewer products another way: [`winograd`].
 
+mod arranged;
 mod correlate;
 mod filter;
 mod planes;

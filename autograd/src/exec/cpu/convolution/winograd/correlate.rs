@@ -1,5 +1,6 @@
 //! Results of convolutions, and their transpose in the images.
 
+use super::super::arranged::Arranged;
 use super::super::planes::Planes;
 use super::super::tile::{Span, Tile, WIDTH};
 use super::super::{Geometry, SPREAD, Stack};
@@ -20,6 +21,8 @@ pub(in super::super) struct Correlation<T> {
     /// Elements of the filters from one group, one channel of `out` and one of `source` to the next.
     strides: [usize; 3],
     taps: Taps,
+    /// The same filters transformed: place after place, for one block of channels after another.
+    transformed: Arranged,
     out: Stack<T>,
     /// Channels of `out` whose sums are computed together.
     block: usize,
@@ -83,8 +86,10 @@ impl<T: Vector> Correlation<T> {
         let flops = 2 * groups * images * tiling.rows * tiling.columns * PLACES * outputs * channels;
         let (tiles, sums) = (tiling.layout(channels), tiling.layout(outputs));
         let block = (4..=6).rev().min_by_key(|&block| outputs.next_multiple_of(block)).unwrap_or(6);
+        let place = channels * outputs.next_multiple_of(block);
+        let transformed = Arranged::new(groups, strides[0], PLACES * place);
         let channels = (0..channels).map(|channel| channel * tiles.channel).collect();
-        Self { source, planes, filters, strides, taps, out, block, tiling, tiles, sums, channels, flops }
+        Self { source, planes, filters, strides, taps, transformed, out, block, tiling, tiles, sums, channels, flops }
     }
 
     /// Blocks of channels of `out`.
@@ -97,22 +102,6 @@ impl<T: Vector> Correlation<T> {
         self.channels.len() * self.blocks() * self.block
     }
 
-    /// Elements of the transformed filters of a group.
-    fn transformed(&self) -> usize {
-        PLACES * self.place()
-    }
-
-    /// Groups whose filters differ.
-    fn filters_apart(&self) -> usize {
-        if self.strides[0] == 0 { 1 } else { self.out.shape[0] }
-    }
-
-    /// Where the transformed filters of a group lie.
-    fn transformed_of(&self, frame: &Frame<'_>, group: usize) -> *mut T {
-        let filters = group.min(self.filters_apart() - 1);
-        frame.partials.pointer().cast::<T>().wrapping_add(filters * self.transformed())
-    }
-
     fn copies(&self) -> usize {
         self.tiling.copies(&self.planes, IN)
     }
@@ -121,15 +110,15 @@ impl<T: Vector> Correlation<T> {
 impl<T: Vector> Kernel for Correlation<T> {
     fn run(&self, frame: &Frame<'_>) -> Result<()> {
         let blocks = self.blocks();
-        frame.for_each(self.filters_apart() * blocks, self.parallel(), |task| {
+        frame.for_each(self.transformed.sets() * blocks, self.parallel(), |task| {
             let (group, block) = (task / blocks, task % blocks);
-            frame.arch.dispatch(Transform { kernel: self, group, block, to: self.transformed_of(frame, group) });
+            frame.arch.dispatch(Transform { kernel: self, group, block, to: self.transformed.of(frame, group) });
         });
         let chunks = self.tiling.chunks();
         frame.for_each(self.out.shape[0] * chunks, self.parallel(), |task| {
             let group = task / chunks;
             let chunk = self.tiling.chunk(task % chunks);
-            let (filters, scratch) = (self.transformed_of(frame, group), frame.scratch().cast());
+            let (filters, scratch) = (self.transformed.of::<T>(frame, group), frame.scratch().cast());
             frame.arch.dispatch(Task { kernel: self, group, chunk, filters, scratch });
         });
         Ok(())
@@ -144,7 +133,7 @@ impl<T: Vector> Kernel for Correlation<T> {
     }
 
     fn partial_bytes(&self) -> usize {
-        self.filters_apart() * self.transformed() * size_of::<T>()
+        self.transformed.bytes::<T>()
     }
 }
 
