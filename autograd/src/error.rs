@@ -59,6 +59,12 @@ pub enum Error {
         /// What would make it fit.
         advice: &'static str,
     },
+    /// Memory that the system does not give.
+    #[error("{bytes} bytes of memory are not to be had from the system; smaller sizes or batches need less")]
+    OutOfMemory {
+        /// Bytes asked for in one piece; [`usize::MAX`] for more than can be counted.
+        bytes: usize,
+    },
     /// An input that was never given a value, or a variable the machine holds no buffer for.
     #[error("variable {name} has no buffer on this machine: {problem}")]
     Unbound {

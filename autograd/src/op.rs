@@ -46,7 +46,7 @@ pub enum Binary {
     Equal,
 }
 
-/// Distributions of noise leaves.
+/// Distributions of noise leaves. The numbers stay the same from run to run until [`Machine::set_noise`](crate::Machine::set_noise) is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Distribution {
     /// Standard normal.

@@ -101,18 +101,28 @@ impl Tape {
     }
 
     /// Shape of a variable.
+    ///
+    /// # Panics
+    /// If the variable belongs to another tape.
     #[track_caller]
     pub fn shape(&self, var: Var) -> &[usize] {
         &self.node(var).shape
     }
 
-    /// Number of elements of a variable.
+    /// Number of elements of a variable; [`usize::MAX`] for an input or a constant of more than can be counted, which every operation on it and
+    /// every plan refuses.
+    ///
+    /// # Panics
+    /// If the variable belongs to another tape.
     #[track_caller]
     pub fn elements(&self, var: Var) -> usize {
-        self.node(var).shape.iter().product()
+        self.node(var).shape.iter().fold(1, |count: usize, &axis| count.saturating_mul(axis))
     }
 
     /// Element type of a variable.
+    ///
+    /// # Panics
+    /// If the variable belongs to another tape.
     #[track_caller]
     pub fn dtype(&self, var: Var) -> DType {
         self.node(var).dtype

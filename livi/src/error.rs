@@ -95,7 +95,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::File { .. } | Self::Config { .. } | Self::Argument { .. } => 2,
-            Self::Autograd(autograd::Error::Memory { .. }) => 2,
+            Self::Autograd(autograd::Error::Memory { .. } | autograd::Error::OutOfMemory { .. }) => 2,
             Self::Autograd(autograd::Error::Device(error)) if is_absence(error) => 2,
             Self::Interrupted { .. } => 130,
             Self::NotFinite { .. } | Self::Numerical { .. } | Self::Autograd(_) | Self::Download { .. } => 1,

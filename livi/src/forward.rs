@@ -128,6 +128,8 @@ impl Evaluator<'_> {
             (forward.network.layout().len(), forward.network.inputs(), forward.network.outputs());
         let numbers = samples.checked_mul(rows).and_then(|all| all.checked_mul(columns));
         require_memory(numbers, size_of::<f64>(), "ask for fewer weight samples, or for fewer rows at a time")?;
+        require_shape("weight samples", theta.len(), samples, m)?;
+        require_shape("inputs", x.len(), rows, inputs)?;
         let mut outputs = vec![0.0; samples * rows * columns];
         let Loaded { samples: sample_chunk, rows: row_chunk, held, outputs: program, all, normalisation } =
             self.loaded_for(samples, rows)?;
@@ -189,7 +191,7 @@ impl<'a> Forward<'a> {
     /// Outputs (samples x rows x outputs) of weight vectors (samples x m) for standardised inputs (rows x inputs).
     ///
     /// # Errors
-    /// Missing reference rows for a network with batch normalisation; those of planning and running.
+    /// [`Error::Argument`] for as many numbers as these shapes do not have; missing reference rows for a network with batch normalisation; those of planning and running.
     pub fn run(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Vec<f64>> {
         self.evaluator().run(theta, samples, x, rows)
     }
@@ -207,6 +209,7 @@ impl<'a> Forward<'a> {
     /// Missing reference rows; those of planning and running.
     pub fn statistics(&self, theta: &[f64], samples: usize) -> Result<Vec<f64>> {
         let (m, count) = (self.network.layout().len(), self.network.statistics());
+        require_shape("weight samples", theta.len(), samples, m)?;
         let rows = (self.reference.len() / self.network.inputs()).max(1);
         let sample_chunk = samples.min(self.chunk_elements() / (self.network.widest() * rows)).max(1);
         let Some(mut program) = Program::statistics(self, sample_chunk)? else { return Ok(Vec::new()) };
@@ -217,6 +220,15 @@ impl<'a> Forward<'a> {
         }
         Ok(statistics)
     }
+}
+
+/// Refuses as many numbers as are not `rows` times `columns`.
+pub(crate) fn require_shape(name: &str, numbers: usize, rows: usize, columns: usize) -> Result<()> {
+    if rows.checked_mul(columns) == Some(numbers) {
+        return Ok(());
+    }
+    let problem = format!("{numbers} numbers, expected {rows} x {columns}");
+    Err(Error::Argument { name: name.into(), problem })
 }
 
 /// Weight vectors filled up to `count`. What fills up must be finite for batch normalisation: the first vector again.

@@ -1,4 +1,46 @@
-//! Linearised implicit variational inference for Bayesian neural networks.
+//! Linearised implicit variational inference for Bayesian neural networks (Uppal et al. 2023, arXiv:2310.06643): a neural sampler draws all weights
+//! of a network at once, and is trained by a lower bound on the evidence whose entropy is that of the linearised sampler.
+//!
+//! The command line ([`cli`]) does everything from files. From a program it goes from a [`data::Dataset`] and a [`config::Config`] by way of a
+//! [`train::Trainer`] to a [`posterior::Posterior`], which draws weights and predicts:
+//!
+//! ```
+//! use livi::config::Config;
+//! use livi::data::{Dataset, Standardiser, Table, Training};
+//! use livi::predict::prediction_columns;
+//! use livi::train::Trainer;
+//!
+//! // Rows of one input and one target, in their own units.
+//! let x: Vec<f64> = (0..40).map(|k| f64::from(k) / 10.0).collect();
+//! let y: Vec<f64> = x.iter().map(|x| 100.0 + 20.0 * x.sin()).collect();
+//! let training = Table::new(x, y, 40, vec!["time".into()], vec!["height".into()])?;
+//! let standardiser = Standardiser::fit(&training)?;
+//! let name = "heights".to_string();
+//! let dataset = Dataset { name, training: Training::Table(training), validation: None, test: None, standardiser };
+//!
+//! let mut config = Config::default();
+//! for setting in ["data.source=memory", "network.hidden=[8]", "sampler.latent=[10]", "sampler.hidden=[16]", "training.steps=300"] {
+//!     config.set(setting)?;
+//! }
+//! let mut trainer = Trainer::new(&config, &dataset, 1, None)?;
+//! while !trainer.component_done() {
+//!     trainer.advance()?;
+//! }
+//! let posterior = trainer.into_posterior()?;
+//!
+//! // Two new rows: one among those of the training, one far away.
+//! let (samples, seed) = (100, 7);
+//! let theta = posterior.draw(samples, seed)?;
+//! let columns = prediction_columns(&posterior, &["height".into()], &theta, samples, &[2.0, 12.0], 2, &[0.025, 0.975])?;
+//! let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+//! assert_eq!(names[..3], ["height_mean", "height_epistemic_std", "height_aleatoric_std"]);
+//! assert!(columns[1].1[1] > columns[1].1[0]);
+//! # Ok::<(), livi::Error>(())
+//! ```
+//!
+//! [`train::run`] does the same in a [`run_folder`], with checkpoints, validation and resuming; [`train::Saved`] reads the posterior back.
+//! [`export`] writes weight samples for other programs, [`evaluate`] and [`metrics`] measure predictions, [`verify`](mod@verify) compares all ways to
+//! the [`entropy`] of a sampler.
 
 pub mod activation;
 pub mod atomic;

@@ -1,6 +1,5 @@
 //! A fitted posterior: the trained sampler, ready to draw weights and predict.
 
-use crate::Result;
 use crate::config::{Dtype, LikelihoodKind};
 use crate::data::Standardiser;
 use crate::device::require_memory;
@@ -10,6 +9,7 @@ use crate::metrics::PredictiveMixture;
 use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
 use crate::train::{Encoded, dtype_of};
+use crate::{Error, Result};
 use autograd::{Device, Machine, Plan, Request, Tape};
 
 /// Weight samples drawn at once.
@@ -21,7 +21,7 @@ pub struct Posterior {
     pub model: Model,
     /// Components of the posterior, mixed in equal parts; each is all parameters of the model in one vector.
     pub components: Vec<Vec<f64>>,
-    /// Learned noise standard deviation in units of the standardised targets (1 for a softmax likelihood).
+    /// Learned noise standard deviation in units of the standardised targets (1 for a softmax likelihood): one number for all targets.
     pub noise_std: f64,
     /// Standardisation of inputs and targets.
     pub standardiser: Standardiser,
@@ -45,7 +45,7 @@ pub struct Predictions {
     pub rows: usize,
     /// Network outputs.
     pub columns: usize,
-    /// Noise standard deviation of each target in original units.
+    /// Noise standard deviation of each target in original units: the one learned number times the target's scale.
     pub noise_std: Vec<f64>,
 }
 
@@ -54,8 +54,12 @@ impl Posterior {
     /// estimates as they are; draw i from component i modulo their number. The same seed gives the same draws, whatever their number.
     ///
     /// # Errors
-    /// Those of planning and running.
+    /// [`Error::Argument`] for a posterior without components; those of planning and running.
     pub fn draw(&self, samples: usize, seed: u64) -> Result<Vec<f64>> {
+        if self.components.is_empty() {
+            let problem = "there are none, so there is nothing to draw from".into();
+            return Err(Error::Argument { name: "components of the posterior".into(), problem });
+        }
         let dtype = dtype_of(self.dtype);
         let mut tape = Tape::new();
         let weights = tape.named_input("weights", &[self.model.parameter_count()], dtype);
@@ -81,7 +85,7 @@ impl Posterior {
     /// Predictions of given weight vectors (samples x m) for inputs in original units (rows x inputs).
     ///
     /// # Errors
-    /// A column count that is not the network's; those of planning and running.
+    /// [`Error::Argument`] for as many numbers as these shapes do not have; those of planning and running.
     pub fn predict_with(&self, theta: &[f64], samples: usize, x: &[f64], rows: usize) -> Result<Predictions> {
         self.predictor().predict(theta, samples, x, rows)
     }
@@ -113,6 +117,18 @@ impl Posterior {
     pub fn target_noise_std(&self) -> Vec<f64> {
         let gaussian = self.model.likelihood == LikelihoodKind::Gaussian;
         self.standardiser.y_std.iter().filter(|_| gaussian).map(|std| std * self.noise_std).collect()
+    }
+
+    /// How inputs become those of the network, and its outputs those in original units: logits are as they are.
+    pub fn output_standardiser(&self) -> Standardiser {
+        let Standardiser { x_mean, x_std, y_mean, y_std } = self.standardiser.clone();
+        match self.model.likelihood {
+            LikelihoodKind::Gaussian => Standardiser { x_mean, x_std, y_mean, y_std },
+            LikelihoodKind::Softmax => {
+                let identity = Standardiser::identity(x_mean.len(), y_mean.len());
+                Standardiser { x_mean, x_std, ..identity }
+            }
+        }
     }
 
     fn columns(&self) -> usize {

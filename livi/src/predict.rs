@@ -1,6 +1,7 @@
 //! Predictions for new inputs: the mixture over weight samples, summarised column by column.
 
 use crate::config::{self, LikelihoodKind};
+use crate::forward::require_shape;
 use crate::metrics::PredictiveMixture;
 use crate::metrics::classification::{mean_probabilities, mutual_information, predictive_entropy, softmax};
 use crate::posterior::{Posterior, Predictions};
@@ -24,6 +25,7 @@ pub fn predict_in_parts(
     mut take: impl FnMut(Range<usize>, Predictions) -> Result<()>,
 ) -> Result<()> {
     let (inputs, columns) = (posterior.model.network.inputs(), posterior.model.network.outputs());
+    require_shape("inputs", x.len(), rows, inputs)?;
     let part = (MOST_OUTPUTS / (samples * columns).max(1)).max(1);
     let mut predictor = posterior.predictor();
     for first in (0..rows).step_by(part) {
@@ -41,7 +43,8 @@ pub fn predict_in_parts(
 /// `t_class` (the most probable), `t_probability_0`, ..., `t_entropy` and `t_mutual_information` in nats.
 ///
 /// # Errors
-/// Quantiles that do not rise strictly between 0 and 1; a column count that is not the network's; outputs that are not finite; those of planning
+/// Quantiles that do not rise strictly between 0 and 1; names that are not one for each target (one in all for a softmax likelihood); as many
+/// numbers as the shapes do not have; outputs that are not finite; those of planning
 /// and running.
 pub fn prediction_columns(
     posterior: &Posterior,
@@ -54,6 +57,11 @@ pub fn prediction_columns(
 ) -> Result<Vec<(String, Vec<f64>)>> {
     config::quantiles(quantiles).map_err(|problem| Error::Argument { name: "quantiles".into(), problem })?;
     let gaussian = posterior.model.likelihood == LikelihoodKind::Gaussian;
+    let (named, targets) = (target_names.len(), if gaussian { posterior.model.network.outputs() } else { 1 });
+    if named != targets {
+        let problem = format!("{named} names, expected {targets}, one for each target");
+        return Err(Error::Argument { name: "target names".into(), problem });
+    }
     let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
     predict_in_parts(posterior, theta, samples, x, rows, |_, predictions| {
         let part = if gaussian {
@@ -94,7 +102,7 @@ fn regression_columns(names: &[String], predictions: Predictions, levels: &[f64]
 
 fn class_columns(names: &[String], predictions: Predictions) -> Result<Vec<(String, Vec<f64>)>> {
     let (samples, classes) = (predictions.samples, predictions.columns);
-    let name = names.first().map_or("target", String::as_str);
+    let name = &names[0];
     let each = softmax(predictions.outputs, predictions.columns);
     let mean = mean_probabilities(&each, samples, classes)?;
     let most_probable = mean.chunks_exact(classes).map(|row| {

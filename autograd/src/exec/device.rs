@@ -4,6 +4,9 @@ use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
+/// The most threads that a machine may have.
+pub(super) const MOST_THREADS: usize = 1024;
+
 /// Where plans run.
 ///
 /// ```
@@ -15,7 +18,7 @@ use std::str::FromStr;
 pub enum Device {
     /// This computer's processor, with so many threads.
     Cpu {
-        /// Threads, at least one.
+        /// Threads, at least one and at most 1024.
         threads: usize,
     },
     /// An NVIDIA card (feature `cuda`).
@@ -32,7 +35,7 @@ pub enum Device {
 impl FromStr for Device {
     type Err = Error;
 
-    /// `cpu` (all its threads), `cuda` (the first card), `cuda:N`, or `emulated`.
+    /// `cpu` (all its threads, at most 1024), `cuda` (the first card), `cuda:N`, or `emulated`.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || Error::Argument {
             name: "device",
@@ -40,7 +43,8 @@ impl FromStr for Device {
         };
         match text.split_once(':') {
             None if text == "cpu" => {
-                Ok(Self::Cpu { threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get) })
+                let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                Ok(Self::Cpu { threads: threads.min(MOST_THREADS) })
             }
             None if text == "cuda" => Ok(Self::Cuda { ordinal: 0, tf32: false }),
             None if text == "emulated" => Ok(Self::Emulated),

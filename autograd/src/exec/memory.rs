@@ -1,8 +1,8 @@
 //! Memory of a machine: aligned blocks that never move while a plan is loaded.
 
-use crate::Result;
+use crate::{Error, Result};
 use cuda_kernels::{Device, Memory};
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -13,6 +13,7 @@ pub(crate) const ALIGNMENT: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Block {
     pointer: NonNull<u8>,
+    layout: Layout,
     bytes: usize,
 }
 
@@ -23,12 +24,16 @@ unsafe impl Sync for Block {}
 
 impl Block {
     /// Allocates `bytes` bytes of zeros.
-    pub(crate) fn zeroed(bytes: usize) -> Self {
-        let layout = Self::layout(bytes);
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the system does not have them, or nobody could.
+    pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
+        let missing = || Error::OutOfMemory { bytes };
+        let padded = bytes.max(1).checked_next_multiple_of(ALIGNMENT).ok_or_else(missing)?;
+        let layout = Layout::from_size_align(padded, ALIGNMENT).map_err(|_| missing())?;
         // SAFETY: the layout's size is at least one alignment, hence not zero.
-        let pointer = unsafe { alloc_zeroed(layout) };
-        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
-        Self { pointer, bytes }
+        let pointer = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(missing)?;
+        Ok(Self { pointer, layout, bytes })
     }
 
     /// First byte.
@@ -40,21 +45,12 @@ impl Block {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
-
-    fn layout(bytes: usize) -> Layout {
-        let padded = bytes.max(1).next_multiple_of(ALIGNMENT);
-        match Layout::from_size_align(padded, ALIGNMENT) {
-            Ok(layout) => layout,
-            // Only sizes beyond isize::MAX get here, which no allocator serves.
-            Err(_) => handle_alloc_error(Layout::new::<u8>()),
-        }
-    }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `zeroed` with the same layout and not freed before.
-        unsafe { dealloc(self.pointer.as_ptr(), Self::layout(self.bytes)) }
+        unsafe { dealloc(self.pointer.as_ptr(), self.layout) }
     }
 }
 
@@ -71,7 +67,7 @@ impl Storage {
     /// Bytes of zeros on a device, or here if there is none.
     pub(crate) fn zeroed(device: Option<&Device>, bytes: usize) -> Result<Self> {
         Ok(match device {
-            None => Self::Host(Block::zeroed(bytes)),
+            None => Self::Host(Block::zeroed(bytes)?),
             Some(device) => Self::Device(device.allocate(bytes)?),
         })
     }
@@ -104,18 +100,18 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// The values, read from the device if they are not known.
     pub(crate) fn get(&self, device: &Device, memory: &Memory) -> Result<&Block> {
-        if self.values.get().is_none() {
-            let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let block = spare.unwrap_or_else(|| Block::zeroed(memory.bytes()));
-            // SAFETY: the block is as long as the memory and nobody else knows it.
-            unsafe {
-                let bytes = std::slice::from_raw_parts_mut(block.pointer(), memory.bytes());
-                device.read(memory.address(), bytes)?;
-            }
-            // Where two threads read at once, both read the same.
-            let _ = self.values.set(block);
+        if let Some(known) = self.values.get() {
+            return Ok(known);
         }
-        Ok(self.values.get_or_init(|| Block::zeroed(memory.bytes())))
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let block = spare.map_or_else(|| Block::zeroed(memory.bytes()), Ok)?;
+        // SAFETY: the block is as long as the memory and nobody else knows it.
+        unsafe {
+            let bytes = std::slice::from_raw_parts_mut(block.pointer(), memory.bytes());
+            device.read(memory.address(), bytes)?;
+        }
+        // Where two threads read at once, both read the same.
+        Ok(self.values.get_or_init(|| block))
     }
 
     /// Forgets the values: the device has others now.

@@ -18,11 +18,14 @@ use cuda_kernels::Precision;
 pub use device::Device;
 use memory::{ALIGNMENT, Mirror, Storage};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 pub use values::Element;
 
-/// A plan loaded on a machine.
+/// A plan loaded on a machine; no other machine runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanId {
+    /// Number of the machine.
+    machine: u64,
     index: usize,
 }
 
@@ -50,7 +53,7 @@ enum Processor {
 enum Program {
     Cpu(cpu::Program),
     Cuda(cuda::Program),
-    /// The memory that it would run in is not to be had.
+    /// The memory that it ran in is gone, for good: later memory may be smaller.
     Lost,
 }
 
@@ -83,6 +86,8 @@ struct Loaded {
 /// plans need in between lies in one arena, shared by all plans. A run allocates nothing but, with several threads, what rayon's queue
 /// needs (one block for some sixty runs), and gives the same bits for any number of threads.
 pub struct Machine {
+    /// Which machine of this process it is.
+    number: u64,
     processor: Processor,
     device: Device,
     arena: Storage,
@@ -107,7 +112,7 @@ impl Machine {
     /// A machine that computes on this computer's processor with a number of threads of its own.
     ///
     /// # Errors
-    /// [`Error::Argument`] for zero threads, or more than the system gives.
+    /// [`Error::Argument`] for zero threads, more than 1024, or more than the system gives.
     pub fn cpu(threads: usize) -> Result<Self> {
         Self::on(Device::Cpu { threads })
     }
@@ -115,8 +120,9 @@ impl Machine {
     /// A machine that computes on a device.
     ///
     /// # Errors
-    /// [`Error::Argument`] for zero threads, or more than the system gives; [`Error::Device`] says what a card lacks.
+    /// [`Error::Argument`] for zero threads, more than 1024, or more than the system gives; [`Error::Device`] says what a card lacks.
     pub fn on(device: Device) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let processor = match device {
             Device::Cpu { threads } => Processor::Cpu(Cpu::new(threads)?),
             Device::Cuda { ordinal, tf32 } => {
@@ -126,6 +132,7 @@ impl Machine {
             Device::Emulated => Processor::Cuda(Cuda::new(cuda_kernels::Device::emulated()?, Precision::Full)?),
         };
         Ok(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             arena: Storage::zeroed(processor.device(), 0)?,
             processor,
             device,
@@ -157,8 +164,9 @@ impl Machine {
     ///
     /// # Errors
     /// [`Error::Buffer`] if a variable is already held with another type or length; [`Error::Shape`] and [`Error::DType`] for steps that do not fit
-    /// their buffers, which the planner does not make; [`Error::Device`] from a card, for instance if its memory does not suffice for what plans share:
-    /// then the plans loaded before cannot run any more.
+    /// their buffers, which the planner does not make; [`Error::OutOfMemory`] if the system does not have the memory, and [`Error::Device`] from a
+    /// card, for instance if its own does not suffice. Where what plans share (the arena, a card's scratch memory) could not grow, the plans loaded
+    /// before cannot run any more.
     pub fn load(&mut self, plan: Plan) -> Result<PlanId> {
         let id = self.load_steps(plan.steps().to_vec(), plan.buffers().to_vec(), plan.inputs())?;
         for held in &mut self.held {
@@ -218,10 +226,10 @@ impl Machine {
         }
         let program = self.compile(&steps, &buffers)?;
         if let (Processor::Cpu(cpu), Program::Cpu(program)) = (&mut self.processor, &program) {
-            cpu.prepare(program);
+            cpu.prepare(program)?;
         }
         self.plans.push(Loaded { steps, buffers, reads, writes, program, runs: 0 });
-        Ok(PlanId { index: self.plans.len() - 1 })
+        Ok(PlanId { machine: self.number, index: self.plans.len() - 1 })
     }
 
     /// Moves memory that plans work in, and compiles them against it again. Where that fails all are lost: none may run in memory that is gone.
@@ -233,9 +241,12 @@ impl Machine {
         done
     }
 
-    /// Compiles all plans against the memory as it lies now.
+    /// Compiles all plans against the memory as it lies now, but for lost ones: it may be smaller than they need.
     fn compile_again(&mut self) -> Result<()> {
         for index in 0..self.plans.len() {
+            if matches!(self.plans[index].program, Program::Lost) {
+                continue;
+            }
             self.plans[index].program = self.compile(&self.plans[index].steps, &self.plans[index].buffers)?;
         }
         Ok(())
@@ -288,7 +299,8 @@ impl Machine {
         position(&self.positions, var)
     }
 
-    /// Sets the seed and the step that noise leaves draw from: equal pairs give equal numbers.
+    /// Sets the seed and the step that noise leaves draw from: equal pairs give equal numbers. Both stay until they are set again (0 and 0 at first),
+    /// so every [`run`](Machine::run) repeats the numbers of the one before unless a new step is set in between.
     pub fn set_noise(&mut self, seed: u64, step: u64) {
         self.seed = seed;
         self.step = step;
@@ -303,11 +315,11 @@ impl Machine {
         }
     }
 
-    /// Runs a plan.
+    /// Runs a plan. Noise is that of the seed and the step set last: runs repeat the same numbers until [`Machine::set_noise`] sets others.
     ///
     /// # Errors
     /// [`Error::Unbound`] if an input was never given values, [`Error::NotPositiveDefinite`] and [`Error::IndexOutOfRange`] from its steps,
-    /// [`Error::Argument`] for a plan of another machine.
+    /// [`Error::Argument`] for a plan of another machine, or one that lost its memory to a load that failed.
     pub fn run(&mut self, plan: PlanId) -> Result<()> {
         self.check_loaded(plan)?;
         let loaded = &mut self.plans[plan.index];
@@ -320,7 +332,7 @@ impl Machine {
                 // SAFETY: memory never moves but together with all programs that point to it, as said in `compile`.
                 unsafe { cuda.run(program, &loaded.steps, self.seed, self.step)? }
             }
-            _ => return Err(foreign()),
+            _ => return Err(lost()),
         }
         loaded.runs += 1;
         for &position in &loaded.writes {
@@ -329,12 +341,17 @@ impl Machine {
         Ok(())
     }
 
+    /// A plan of this machine.
+    fn loaded(&self, plan: PlanId) -> Result<&Loaded> {
+        self.plans.get(plan.index).filter(|_| plan.machine == self.number).ok_or_else(|| Error::Argument {
+            name: "plan",
+            problem: "it was loaded on another machine; a plan runs on the machine that loaded it".into(),
+        })
+    }
+
     /// An error unless the plan is of this machine and all its inputs have values.
     fn check_loaded(&self, plan: PlanId) -> Result<()> {
-        let Some(loaded) = self.plans.get(plan.index) else {
-            return Err(foreign());
-        };
-        match loaded.reads.iter().find(|&&position| !self.held[position].written) {
+        match self.loaded(plan)?.reads.iter().find(|&&position| !self.held[position].written) {
             Some(&missing) => Err(Error::Unbound {
                 name: self.held[missing].name.clone(),
                 problem: "the plan reads it and it was never given values; write it first",
@@ -374,16 +391,14 @@ fn bases(held: &[Held], positions: &HashMap<Var, usize>, arena: &Storage, buffer
 fn position(positions: &HashMap<Var, usize>, var: Var) -> Result<usize> {
     positions.get(&var).copied().ok_or_else(|| Error::Unbound {
         name: name(var),
-        problem: "no plan loaded on the machine reads or makes it; load the plan first",
+        problem: "no plan loaded on the machine reads or makes it; load the plan first (a loaded one may not need it)",
     })
 }
 
-fn foreign() -> Error {
+fn lost() -> Error {
     Error::Argument {
         name: "plan",
-        problem:
-            "the machine does not have it: it was loaded on another one, or memory for a later one was not to be had"
-                .into(),
+        problem: "it lost its memory when memory for a later plan was not to be had; load it again".into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a machine can tell of its plans: how long their steps take, what they cost, how often they ran.
 
-use super::{Machine, PlanId, Processor, Program, foreign, name};
+use super::{Machine, PlanId, Processor, Program, lost, name};
 use crate::{Result, StepCost};
 
 impl Machine {
@@ -38,7 +38,7 @@ impl Machine {
                 // SAFETY: as in `run`.
                 unsafe { cuda.profile(program, &loaded.steps, (*seed, *step), runs) }
             }
-            _ => Err(foreign()),
+            _ => Err(lost()),
         }
     }
 
@@ -60,7 +60,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a plan of another machine.
     pub fn step_costs(&self, plan: PlanId) -> Result<Vec<StepCost>> {
-        let loaded = self.plans.get(plan.index).ok_or_else(foreign)?;
+        let loaded = self.loaded(plan)?;
         Ok(StepCost::of_steps(&loaded.steps, &loaded.buffers, |var| {
             self.positions.get(&var).map_or_else(|| name(var), |&position| self.held[position].name.clone())
         }))
@@ -71,7 +71,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a plan of another machine.
     pub fn runs(&self, plan: PlanId) -> Result<u64> {
-        self.plans.get(plan.index).map(|loaded| loaded.runs).ok_or_else(foreign)
+        self.loaded(plan).map(|loaded| loaded.runs)
     }
 }
 

@@ -31,6 +31,9 @@ impl Element for u32 {
 impl Machine {
     /// Gives a variable its values, in row-major order.
     ///
+    /// A plan mentions only what its outputs and updates need: [`Plan::inputs`](crate::Plan::inputs), asked before the plan is loaded, says what it
+    /// reads.
+    ///
     /// # Errors
     /// [`Error::Unbound`] if no loaded plan mentions the variable, [`Error::Buffer`] if type or length do not fit.
     pub fn write<T: Element>(&mut self, var: Var, values: &[T]) -> Result<()> {
@@ -133,7 +136,8 @@ impl Machine {
     /// The values of a variable, in row-major order.
     ///
     /// # Errors
-    /// [`Error::Unbound`] if no loaded plan mentions the variable or it was never given values, [`Error::Buffer`] if the type does not fit.
+    /// [`Error::Unbound`] if no loaded plan mentions the variable or it was never given values, [`Error::Buffer`] if the type does not fit;
+    /// with a card [`Error::OutOfMemory`] where there is no room for the values here, and [`Error::Device`].
     pub fn read<T: Element>(&self, var: Var) -> Result<&[T]> {
         let held = &self.held[self.position(var)?];
         if held.dtype != T::DTYPE {

@@ -27,7 +27,8 @@ impl Tape {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] for shapes that do not fit, a stride of 0 or filters larger than the padded images; [`Error::DType`].
+    /// [`Error::Shape`] for shapes that do not fit, a stride of 0, filters larger than the padded images, or a padding beyond what can be addressed;
+    /// [`Error::DType`].
     #[track_caller]
     pub fn conv2d(&mut self, x: Var, w: Var, stride: [usize; 2], padding: [usize; 2]) -> Result<Var> {
         let location = Location::caller();
@@ -141,7 +142,10 @@ impl Conv2d {
         let results = |images: &[usize], filters: &[usize]| -> std::result::Result<[usize; 2], String> {
             let mut found = [0; 2];
             for k in 0..2 {
-                let padded = images[k].saturating_add(self.padding[k].saturating_mul(2));
+                let padded = self.padding[k].checked_mul(2).and_then(|margins| margins.checked_add(images[k]));
+                let Some(padded) = padded.filter(|&padded| isize::try_from(padded).is_ok()) else {
+                    return Err(format!("images padded by {:?} are larger than can be addressed", self.padding));
+                };
                 if filters[k] == 0 || filters[k] > padded {
                     return Err(format!(
                         "filters of {filters:?} do not fit images of {images:?} padded by {:?}",

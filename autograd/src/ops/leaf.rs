@@ -1,6 +1,7 @@
 //! Leaves: inputs, constants, the identity matrix, noise. They have no operands, so no rules.
 //!
-//! A tensor has at least one element: the first operation on an input, constant or identity without any reports it.
+//! A tensor has at least one element and no more than can be addressed: the first operation on an input, constant or identity with none or too many
+//! reports it, and so does a plan for too many.
 
 use super::check_shape;
 use crate::op::Distribution;
@@ -34,9 +35,13 @@ impl Tape {
         self.push(Op::Identity, vec![], vec![n, n], dtype, Location::caller())
     }
 
-    /// Random numbers, new at every step of the machine (Philox 4x32-10; Salmon et al. 2011).
+    /// Random numbers (Philox 4x32-10; Salmon et al. 2011).
     ///
-    /// Every call opens a stream of its own; seed and step are the machine's.
+    /// Every call opens a stream of its own; seed and step are the machine's. Runs with the same seed and step give the same numbers: new ones come
+    /// when [`Machine::set_noise`](crate::Machine::set_noise) sets another step, which a run does not do by itself.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for integers; [`Error::Shape`] for a shape without elements, or with more than can be addressed.
     #[track_caller]
     pub fn noise(&mut self, distribution: Distribution, shape: &[usize], dtype: DType) -> Result<Var> {
         let location = Location::caller();

@@ -75,7 +75,11 @@ impl Tape {
             if padding[k] > size[k] / 2 {
                 return Err(wrong("margins of more than half the window"));
             }
-            let Some(rest) = (image[k] + 2 * padding[k]).checked_sub(size[k]) else {
+            let padded = padding[k].checked_mul(2).and_then(|margins| margins.checked_add(image[k]));
+            let Some(padded) = padded else {
+                return Err(wrong("the padding is larger than can be addressed"));
+            };
+            let Some(rest) = padded.checked_sub(size[k]) else {
                 return Err(wrong("windows are larger than the padded images"));
             };
             results[k] = rest / stride[k] + 1;
@@ -91,7 +95,8 @@ impl Tape {
             return self.reshape(reduced, &with(&results));
         }
         // Room for every window, and for whole strides from its first element on.
-        let room = [0, 1].map(|k| (image[k] + padding[k]).max(size[k] - 1 + results[k] * stride[k]));
+        let room = [0, 1]
+            .map(|k| (image[k] + padding[k]).max(results[k].saturating_mul(stride[k]).saturating_add(size[k] - 1)));
         let padded = self.pad(x, &from(padding), &with(&room))?;
         let padded = if margin == 0.0 {
             padded

@@ -22,7 +22,8 @@ impl Tape {
     /// Outputs for a whole batch of values of some inputs: each pair is an input and its values along a new leading axis.
     ///
     /// The results carry that axis in front as well; outputs that do not depend on the inputs are repeated.
-    /// Products of a batch with a shared matrix become one product.
+    /// Products of a batch with a shared matrix become one product. Noise is no input: all members of the batch share its numbers, unless a variable
+    /// that holds noise is itself one of the inputs.
     ///
     /// ```
     /// use autograd::{DType, Tape};

@@ -9,7 +9,8 @@ impl Linear {
     /// Cotangents of the inputs for cotangents of the outputs: J^T u. `None` is zero.
     ///
     /// # Errors
-    /// A cotangent whose shape is not that of its output; an operation that is not linear in its operand.
+    /// A cotangent whose shape is not that of its output; an operation that is not linear in its operand; a tape that is not the program's own, or a
+    /// cotangent of another one.
     #[track_caller]
     pub fn transpose(&self, tape: &mut Tape, cotangents: &[Var]) -> Result<Vec<Option<Var>>> {
         let location = Location::caller();
@@ -17,7 +18,8 @@ impl Linear {
         if cotangents.len() != self.outputs.len() {
             return Err(wrong(format!("{} cotangents for {} outputs", cotangents.len(), self.outputs.len())));
         }
-        tape.own(cotangents).map_err(|_| Error::ForeignVar { location })?;
+        let program = self.inputs.iter().chain(self.outputs.iter().flatten());
+        program.chain(cotangents).try_for_each(|&var| tape.own(&[var])).map_err(|_| Error::ForeignVar { location })?;
         let live: Vec<(Var, Var)> =
             self.outputs.iter().zip(cotangents).filter_map(|(y, &c)| y.map(|y| (y, c))).collect();
         let outputs: Vec<Var> = live.iter().map(|p| p.0).collect();

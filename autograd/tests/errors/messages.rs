@@ -1,7 +1,7 @@
 //! What errors say, and that they point at the line that made the mistake.
 
 use crate::reference::table_linear;
-use autograd::{DType, Distribution, Error, Linear, Tape, Var};
+use autograd::{DType, Distribution, Error, Linear, Plan, Request, Tape, Var};
 use std::panic::Location;
 
 /// The location an error carries.
@@ -213,6 +213,12 @@ fn variables_of_another_tape_are_rejected_everywhere_at_the_callers_line() {
     rejects!(tape.hvp(s, x, foreign), say);
     rejects!(tape.jacobian(foreign, x), say);
     rejects!(tape.jacobian(y, foreign), say);
+    let linear = |inputs, outputs| Linear { inputs, outputs };
+    rejects!(linear(vec![x], vec![Some(y)]).transpose(&mut other, &[foreign]), say);
+    rejects!(linear(vec![x], vec![Some(y)]).transpose(&mut tape, &[foreign]), say);
+    rejects!(linear(vec![foreign], vec![Some(y)]).transpose(&mut tape, &[x]), say);
+    rejects!(linear(vec![x], vec![Some(foreign)]).transpose(&mut tape, &[x]), say);
+    rejects!(linear(vec![x], vec![None]).transpose(&mut other, &[foreign]), say);
     rejects!(tape.batch(&[foreign], &[(index, x)]), "batch");
     rejects!(tape.batch(&[y], &[(foreign, x)]), say);
     rejects!(tape.batch(&[y], &[(x, foreign)]), say);
@@ -263,6 +269,34 @@ fn tensors_beyond_what_can_be_addressed_are_rejected() {
     rejects!(tape.reshape(row, &[usize::MAX, 2]), "reshape", say);
     rejects!(tape.concat(&[row; 1 << 12].map(|v| v), 0).and_then(|y| tape.concat(&[y; 1 << 12], 0)), "concat", say);
     rejects!(tape.noise(Distribution::Normal, &[usize::MAX], DType::F64), "noise", say);
+}
+
+#[test]
+fn elements_beyond_what_can_be_counted_are_not_counted_wrongly() {
+    let mut tape = Tape::new();
+    let huge = tape.input(&[1 << 40, 1 << 40], DType::F64);
+    let empty = tape.input(&[1 << 40, 1 << 40, 0], DType::F64);
+    assert_eq!((tape.elements(huge), tape.elements(empty)), (usize::MAX, 0));
+    let error = Plan::new(&tape, &Request::outputs(&[huge])).unwrap_err();
+    assert!(matches!(error, Error::Memory { needed: usize::MAX, .. }), "{error}");
+}
+
+#[rustfmt::skip]
+#[test]
+fn paddings_beyond_what_can_be_addressed_are_rejected_as_such() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[1, 1, 4, 4], DType::F64);
+    let w = tape.input(&[1, 1, 3, 3], DType::F64);
+    let one = tape.input(&[1, 1, 1, 1], DType::F64);
+    let (most, half) = (usize::MAX, usize::MAX / 2);
+    let say = "larger than can be addressed";
+    rejects!(tape.conv2d(x, w, [1, 1], [most, 0]), "conv2d", "padded by", say);
+    rejects!(tape.conv2d(x, w, [most, 1], [most, 1]), "conv2d", "padded by", say);
+    rejects!(tape.conv2d(x, w, [1, 1], [0, half]), "conv2d", "padded by", say);
+    rejects!(tape.conv2d_input(w, one, [4, 4], [most, most], [most, most]), "conv2d", "padded by", say);
+    rejects!(tape.conv2d_filter(x, one, [3, 3], [most, most], [most, most]), "conv2d", "padded by", say);
+    rejects!(tape.max_pool2d(x, [most, 1], [1, 1], [half, 0]), "max_pool2d", "padding", say);
+    rejects!(tape.mean_pool2d(x, [2, 2], [most, 1], [1, 0]), "pad", "more elements than can be addressed");
 }
 
 #[test]

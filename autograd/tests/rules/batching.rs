@@ -3,7 +3,7 @@
 use crate::reference::check::assert_close;
 use crate::reference::table::Recorded;
 use crate::reference::{Bindings, Value, evaluate_reals, table};
-use autograd::{DType, Tape, Var};
+use autograd::{DType, Distribution, Machine, Plan, Request, Tape, Var};
 
 const SIZE: usize = 3;
 const ROUNDING: f64 = 1e-12;
@@ -255,6 +255,22 @@ fn outputs_that_do_not_depend_on_the_batched_inputs_are_repeated() {
     let e = 1.0_f64.exp();
     assert_eq!(read[0], [1.0, e, 1.0, e, 1.0, e]);
     assert_eq!(read[1], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+}
+
+#[test]
+fn members_of_a_batch_share_their_noise() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[4], DType::F64);
+    let noise = tape.noise(Distribution::Normal, &[4], DType::F64).unwrap();
+    let y = tape.add(x, noise).unwrap();
+    let many = tape.input(&[2, 4], DType::F64);
+    let ys = tape.batch(&[y], &[(x, many)]).unwrap()[0];
+    let mut machine = Machine::cpu(1).unwrap();
+    let plan = machine.load(Plan::new(&tape, &Request::outputs(&[ys, noise])).unwrap()).unwrap();
+    machine.write(many, &[0.0; 8]).unwrap();
+    machine.run(plan).unwrap();
+    let drawn = machine.read::<f64>(noise).unwrap();
+    assert_eq!(machine.read::<f64>(ys).unwrap(), [drawn, drawn].concat());
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<()> {
         input_names,
         output_names,
         noise_std: posterior.target_noise_std(),
-        standardiser: posterior.standardiser,
+        standardiser: posterior.output_standardiser(),
     };
     match dtype {
         Dtype::F64 => export_samples(&args.out, &layout, theta.as_slice(), count, &beside, &description)?,

@@ -54,6 +54,8 @@ choice! {
         Csv = "csv",
         /// A folder of images with classes ([`crate::data::images`]).
         Images = "images",
+        /// Nowhere: a program that uses this library has them ([`crate::data::Dataset`]).
+        Memory = "memory",
     }
 }
 

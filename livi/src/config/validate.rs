@@ -32,13 +32,13 @@ pub(super) fn validate(config: &Config) -> Result<()> {
     })?;
     let patience = config.training.early_stopping.patience_evaluations;
     require(
-        patience == 0 || config.data.validation_fraction > 0.0,
+        patience == 0 || config.data.validation_fraction > 0.0 || config.data.source == Source::Memory,
         "training.early_stopping.patience_evaluations",
         || format!("is {patience}, but `data.validation_fraction` is 0: there are no validation rows to watch"),
     )?;
     require(
         config.likelihood.kind == LikelihoodKind::Gaussian
-            || matches!(config.data.source, Source::Csv | Source::Images),
+            || matches!(config.data.source, Source::Csv | Source::Images | Source::Memory),
         "likelihood.kind",
         || format!("is `softmax`, but the targets of source `{}` are numbers, not classes", config.data.source),
     )?;
@@ -66,13 +66,15 @@ fn data(data: &DataConfig) -> Result<()> {
     let default = DataConfig::default();
     only(data.split != default.split, Source::Uci, "data.split")?;
     only(data.test_fraction != default.test_fraction, Source::Csv, "data.test_fraction")?;
-    require(data.path.is_none() || source != Source::Toy, "data.path", || "is not for source `toy`".into())?;
+    require(data.path.is_none() || !matches!(source, Source::Toy | Source::Memory), "data.path", || {
+        format!("is not for source `{source}`")
+    })?;
     let varied = data.augmentation != Augmentation::default();
     require(!varied || source == Source::Images, "data.augmentation", || {
         format!("is for source `images` only, the source is `{source}`")
     })?;
     match source {
-        Source::Toy => Ok(()),
+        Source::Toy | Source::Memory => Ok(()),
         Source::Uci => require(data.set.is_some() || data.path.is_some(), "data.set", || {
             "is not set, expected the name of a UCI set (or `data.path` with its folder)".into()
         }),

@@ -26,9 +26,12 @@ impl Batches {
         self.pass = None;
     }
 
-    /// Fills `index` with the rows of a step (0, 1, ...).
+    /// Fills `index` with the rows of a step (0, 1, ...); with none where there are no rows.
     pub fn fill(&mut self, step: u64, index: &mut Vec<u32>) {
         index.clear();
+        if self.rows == 0 {
+            return;
+        }
         let begin = step * self.size as u64;
         for k in begin..begin + self.size as u64 {
             self.enter(k / self.rows as u64);

@@ -54,6 +54,10 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
             let test = toy::test_table(TOY_TEST_ROWS, seed)?;
             ("toy".to_string(), toy::training_table(seed)?, Some(test), Some(toy::standardiser()))
         }
+        Source::Memory => {
+            let problem = "is `memory`: a program had the data, nothing can be read again; rows to measure on come from a CSV file, by --input";
+            return Err(Error::Config { key: "data.source".into(), problem: problem.into() });
+        }
         Source::Uci => {
             let set = uci::UciSet::load(&uci_folder(config)?)?;
             let (training, test) = set.split(config.split)?;

@@ -116,7 +116,7 @@ impl Table {
 /// the same split on every machine.
 ///
 /// # Errors
-/// [`Error::Argument`] when `rows < 2` or the fraction does not lie strictly between 0 and 1.
+/// [`Error::Argument`] when `rows` is below 2 or above 2^32, or the fraction does not lie strictly between 0 and 1.
 ///
 /// # Examples
 /// ```
@@ -129,8 +129,8 @@ pub fn split_rows(rows: usize, held_out_fraction: f64, seed: u64) -> Result<(Vec
         let problem = format!("is {held_out_fraction}, expected a number between 0 and 1, both excluded");
         return Err(argument("held-out fraction", problem));
     }
-    if rows < 2 {
-        return Err(argument("rows to split", format!("there is {rows}, expected at least 2")));
+    if rows < 2 || u32::try_from(rows).is_err() {
+        return Err(argument("rows to split", format!("there is {rows}, expected a number from 2 to {}", u32::MAX)));
     }
     let held_out_rows = ((rows as f64 * held_out_fraction).round() as usize).clamp(1, rows - 1);
     let mut order: Vec<usize> = (0..rows).collect();

@@ -6,6 +6,8 @@ use super::classification::most_probable;
 use super::{ClassPredictions, argument};
 use crate::Result;
 
+/// Bins at most; there are no more images than that to fill them.
+const MOST_BINS: usize = 1_000_000;
 /// Number of confidence bins that is customary.
 pub const DEFAULT_BINS: usize = 15;
 
@@ -109,8 +111,8 @@ impl ReliabilityBin {
 }
 
 fn equal_width_bins(pairs: impl Iterator<Item = (f64, bool)>, bins: usize) -> Result<Vec<ReliabilityBin>> {
-    if bins == 0 {
-        return Err(argument("bins", "is 0, expected at least 1"));
+    if bins == 0 || bins > MOST_BINS {
+        return Err(argument("bins", format!("is {bins}, expected a number from 1 to {MOST_BINS}")));
     }
     let mut members = vec![Vec::new(); bins];
     for (confidence, right) in pairs {

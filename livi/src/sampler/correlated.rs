@@ -2,7 +2,7 @@
 //! and their weights are correlated (Uppal et al. 2023, section 4.2).
 
 use super::matmul::{exact_outputs, layer, layer_basis, layer_parameters};
-use super::{MatMulNetwork, Parameter, Recorded, Sampler, rows_by_share};
+use super::{MatMulNetwork, Parameter, Recorded, Sampler, require_parameters, rows_by_share};
 use crate::activation::Activation;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
@@ -177,6 +177,8 @@ impl Sampler for CorrelatedSampler {
     }
 
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {
+        let heads = self.heads.iter().map(|head| head.parameters().len());
+        require_parameters(parameters, 4 * self.trunk.len() + heads.sum::<usize>())?;
         let samples = tape.shape(latents)[0];
         let mut x = tape.reshape(latents, &[samples, self.noise[0], self.noise[1]])?;
         let mut entry = x;

@@ -1,6 +1,6 @@
 //! The matrix-multiplication sampler (MM): layers X -> (W_l X + B_l) W_r + B_r (Uppal et al. 2023, section 4.2).
 
-use super::{LastLayer, LastWeight, Parameter, Piece, Recorded, Sampler, matrix_and_remainder};
+use super::{LastLayer, LastWeight, Parameter, Piece, Recorded, Sampler, matrix_and_remainder, require_parameters};
 use crate::activation::Activation;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
@@ -94,6 +94,7 @@ impl MatMulNetwork {
 
     /// Records the outputs of X (S, i0, i1): flat outputs (S, n), pieces, and the first pre-activation with the parameters of its layer.
     pub(super) fn record(&self, tape: &mut Tape, parameters: &[Var], x: Var) -> Result<(Var, Vec<Piece>, Var)> {
+        require_parameters(parameters, 4 * (self.sizes.len() - 1 + self.outputs.len()))?;
         let samples = tape.shape(x)[0];
         let mut hidden = x;
         let mut entry = x;

@@ -1,6 +1,6 @@
 //! The fully connected sampler: z -> affine -> activation -> ... -> theta.
 
-use super::{LastLayer, Parameter, Piece, Recorded, Sampler};
+use super::{LastLayer, Parameter, Piece, Recorded, Sampler, require_parameters};
 use crate::activation::Activation;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
@@ -56,6 +56,7 @@ impl Sampler for MlpSampler {
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {
         let d = self.latents();
         let last = self.widths.len() - 2;
+        require_parameters(parameters, 2 * last + 2)?;
         let (mut entry, mut entry_basis) = (latents, None);
         let mut hidden = latents;
         for k in 0..last {

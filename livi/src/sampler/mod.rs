@@ -14,8 +14,8 @@ pub use matmul::{MatMulNetwork, MatMulSampler, two_sided};
 pub use mlp::MlpSampler;
 pub use sizes::{matrix_and_remainder, rows_by_share};
 
-use crate::Result;
 use crate::network::Layout;
+use crate::{Error, Result};
 use autograd::{Tape, Var};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -36,6 +36,15 @@ impl Parameter {
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |elements, &length| elements.saturating_mul(length))
     }
+}
+
+/// Refuses as many parameters as a sampler does not have.
+fn require_parameters(given: &[Var], expected: usize) -> Result<()> {
+    if given.len() == expected {
+        return Ok(());
+    }
+    let problem = format!("{} were given, expected {expected}", given.len());
+    Err(Error::Argument { name: "parameters of the sampler".into(), problem })
 }
 
 /// The linear map that ends a part of a sampler; biases have no part in the Jacobian and are left out.
@@ -125,6 +134,9 @@ pub trait Sampler: Send + Sync {
     /// last few belong to none.
     fn output_biases(&self) -> Vec<usize>;
     /// Records g(z) for latents of shape (S, d).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for as many parameters as the sampler does not have; those of recording.
     fn record(&self, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded>;
 }
 

@@ -102,7 +102,7 @@ pub fn warning(config: &Config) -> Option<&'static str> {
 /// on interruption the state goes to the checkpoint.
 ///
 /// # Errors
-/// [`Error::Interrupted`] after `stop` was set: the step was finished and its state saved. [`Error::NotFinite`] naming the checkpoint that
+/// [`Error::Argument`] for a trainer of another configuration; [`Error::Interrupted`] after `stop` was set: the step was finished and its state saved. [`Error::NotFinite`] naming the checkpoint that
 /// stands. [`Error::File`] for a checkpoint that does not fit the configuration or was made with other data, and errors of writing.
 pub fn run(
     config: &Config,
@@ -112,6 +112,16 @@ pub fn run(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Ending> {
+    // How many weight samples go through the network together is the trainer's own choice where it had to be.
+    let chunked = |config: &Config| {
+        let mut config = config.clone();
+        config.training.chunk = 0;
+        config
+    };
+    if chunked(config) != chunked(trainer.config()) {
+        let problem = "was made for another configuration than that of the run".into();
+        return Err(Error::Argument { name: "trainer".into(), problem });
+    }
     let mut saved = None;
     if let Some(checkpoint) = folder.load_checkpoint()? {
         require_same_data(&checkpoint, dataset)?;

@@ -29,11 +29,7 @@ pub fn outputs(config: &Config, dataset: &Dataset) -> Result<usize> {
     }
     let tables = [dataset.training.table(), dataset.validation.as_ref(), dataset.test.as_ref()];
     for table in tables.into_iter().flatten() {
-        if table.outputs != 1 {
-            let problem =
-                format!("{} target columns; a softmax likelihood takes one column of class labels", table.outputs);
-            return Err(Error::Argument { name: "targets".into(), problem });
-        }
+        require_one_column(table)?;
         for (row, &label) in table.y.iter().enumerate() {
             if !is_class(label) {
                 let name = &table.output_names[0];
@@ -50,6 +46,14 @@ pub fn outputs(config: &Config, dataset: &Dataset) -> Result<usize> {
     Ok(classes)
 }
 
+fn require_one_column(table: &Table) -> Result<()> {
+    if table.outputs == 1 {
+        return Ok(());
+    }
+    let problem = format!("{} target columns; a softmax likelihood takes one column of class labels", table.outputs);
+    Err(Error::Argument { name: "targets".into(), problem })
+}
+
 /// What a class label is.
 const CLASS: &str = "a class, a whole number from 0 to 65535";
 
@@ -60,14 +64,21 @@ fn is_class(label: f64) -> bool {
 /// Standardises a table's inputs and encodes its targets for `outputs` network outputs.
 ///
 /// # Errors
-/// Columns that do not fit the standardiser.
+/// Columns that do not fit the standardiser; for a softmax likelihood [`Error::Argument`] for other than one target column, or a label that is not
+/// the number of an output.
 pub fn encode(kind: LikelihoodKind, table: &Table, standardiser: &Standardiser, outputs: usize) -> Result<Encoded> {
     let scaled = standardiser.apply(table)?;
     let y = match kind {
         LikelihoodKind::Gaussian => scaled.y,
         LikelihoodKind::Softmax => {
+            require_one_column(table)?;
             let mut y = vec![0.0; table.rows * outputs];
             for (row, &label) in table.y.iter().enumerate() {
+                if !is_class(label) || label as usize >= outputs {
+                    let problem =
+                        format!("row {row} has {label}, expected a class, a whole number from 0 to below {outputs}");
+                    return Err(Error::Argument { name: table.output_names[0].clone(), problem });
+                }
                 y[row * outputs + label as usize] = 1.0;
             }
             y

@@ -90,7 +90,8 @@ impl Trainer {
     /// Records, plans and initialises the training of a configuration's model on a data set, on `threads` threads of the processor.
     ///
     /// # Errors
-    /// Sizes that do not fit together; more memory needed than `memory` bytes.
+    /// Settings out of their ranges ([`Config::validate`]), or sizes that do not fit together; early stopping without validation rows; more memory
+    /// needed than `memory` bytes.
     pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory: Option<usize>) -> Result<Self> {
         Self::on(config, dataset, Device::Cpu { threads }, memory)
     }
@@ -100,6 +101,11 @@ impl Trainer {
     /// # Errors
     /// As for [`Trainer::new`]; [`autograd::Error::Device`] for a device that cannot be used.
     pub fn on(config: &Config, dataset: &Dataset, device: Device, memory: Option<usize>) -> Result<Self> {
+        config.validate()?;
+        if config.training.early_stopping.patience_evaluations > 0 && dataset.validation.is_none() {
+            let problem = "has none, but the settings ask for early stopping".into();
+            return Err(Error::Argument { name: "validation rows of the data set".into(), problem });
+        }
         let kind = config.likelihood.kind;
         let columns = outputs(config, dataset)?;
         let (rows, inputs) = (dataset.training.rows(), dataset.training.inputs());

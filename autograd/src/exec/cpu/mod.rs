@@ -15,6 +15,7 @@ mod scalar;
 mod small_factor;
 mod vector;
 
+use super::device::MOST_THREADS;
 use super::memory::Block;
 use super::profile::quickest;
 use crate::exec::view::Site;
@@ -105,6 +106,13 @@ impl Cpu {
                 });
             }
             1 => None,
+            // So many take seconds to start, many more for ever.
+            _ if threads > MOST_THREADS => {
+                return Err(Error::Argument {
+                    name: "threads",
+                    problem: format!("{threads} were given; there may be at most {MOST_THREADS}"),
+                });
+            }
             _ => {
                 let pool = rayon::ThreadPoolBuilder::new()
                     .num_threads(threads)
@@ -114,19 +122,22 @@ impl Cpu {
                 Some(pool)
             }
         };
-        let scratch = (0..threads).map(|_| Block::zeroed(0)).collect();
-        Ok(Self { arch: Arch::new(), pool, scratch, partials: Block::zeroed(0), least_work: LEAST_WORK })
+        let scratch = (0..threads).map(|_| Block::zeroed(0)).collect::<Result<_>>()?;
+        Ok(Self { arch: Arch::new(), pool, scratch, partials: Block::zeroed(0)?, least_work: LEAST_WORK })
     }
 
     /// Makes ready for a program: scratch memory, and the products' own buffers on every thread.
-    pub(crate) fn prepare(&mut self, program: &Program) {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; programs that were prepared before still run.
+    pub(crate) fn prepare(&mut self, program: &Program) -> Result<()> {
         for block in &mut self.scratch {
             if block.bytes() < program.scratch_bytes {
-                *block = Block::zeroed(program.scratch_bytes);
+                *block = Block::zeroed(program.scratch_bytes)?;
             }
         }
         if self.partials.bytes() < program.partial_bytes {
-            self.partials = Block::zeroed(program.partial_bytes);
+            self.partials = Block::zeroed(program.partial_bytes)?;
         }
         match &self.pool {
             None => product::warm_up(),
@@ -135,6 +146,7 @@ impl Cpu {
                 pool.broadcast(|_| product::warm_up());
             }
         }
+        Ok(())
     }
 
     /// Bytes of scratch memory, the threads' own and the shared one.

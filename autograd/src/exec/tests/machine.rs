@@ -167,6 +167,74 @@ fn zero_threads_are_refused() {
 }
 
 #[test]
+fn more_threads_than_a_machine_may_have_are_refused_at_once() {
+    for threads in [1025, 4000, usize::MAX] {
+        let error = Machine::cpu(threads).unwrap_err();
+        assert!(matches!(error, Error::Argument { name: "threads", .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.contains(&threads.to_string()) && message.contains("at most 1024"), "{message}");
+    }
+}
+
+#[test]
+fn plans_of_another_machine_are_refused_even_where_the_machine_has_one_of_the_same_number() {
+    let mut tape = Tape::new();
+    let x = tape.input(&[], DType::F64);
+    let (y, z) = (tape.exp(x).unwrap(), tape.neg(x).unwrap());
+    let mut machines = [y, z].map(|output| {
+        let mut machine = machine_with(1).unwrap();
+        let plan = machine.load(Plan::new(&tape, &Request::outputs(&[output])).unwrap()).unwrap();
+        machine.write(x, &[1.0]).unwrap();
+        (machine, plan)
+    });
+    let foreign = machines[0].1;
+    let (machine, own) = &mut machines[1];
+    assert_ne!(foreign, *own);
+    let errors = [
+        machine.run(foreign).unwrap_err(),
+        machine.profile(foreign, 1).unwrap_err(),
+        machine.runs(foreign).unwrap_err(),
+        machine.step_costs(foreign).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, Error::Argument { name: "plan", .. }), "{error}");
+        assert!(error.to_string().contains("another machine"), "{error}");
+    }
+    assert!(matches!(machine.read::<f64>(z), Err(Error::Unbound { .. })));
+    machine.run(*own).unwrap();
+    assert_eq!(machine.read_scalar(z).unwrap(), -1.0);
+}
+
+#[test]
+fn inputs_that_no_plan_needs_are_unbound_and_the_plan_says_which_it_reads() {
+    let mut tape = Tape::new();
+    let (x, idle) = (tape.input(&[], DType::F64), tape.input(&[], DType::F64));
+    let y = tape.exp(x).unwrap();
+    let plan = Plan::new(&tape, &Request::outputs(&[y])).unwrap();
+    assert_eq!(plan.inputs(), [x]);
+    let mut machine = machine_with(1).unwrap();
+    machine.load(plan).unwrap();
+    let error = machine.write(idle, &[1.0]).unwrap_err();
+    assert!(matches!(error, Error::Unbound { .. }) && error.to_string().contains("may not need it"), "{error}");
+}
+
+#[test]
+fn memory_that_the_system_does_not_have_is_an_error() {
+    let mut tape = Tape::new();
+    let (x, large) = (tape.input(&[3], DType::F64), tape.input(&[1 << 56], DType::F64));
+    let sum = tape.sum_all(large).unwrap();
+    let mut machine = Machine::cpu(1).unwrap();
+    let error = machine.load(Plan::new(&tape, &Request::outputs(&[sum])).unwrap()).unwrap_err();
+    assert_eq!(error, Error::OutOfMemory { bytes: 1 << 59 });
+    assert!(error.to_string().contains(&(1_u64 << 59).to_string()), "{error}");
+    for offset in [1 << 59, 1 << 63, usize::MAX - 63] {
+        let buffers = vec![persistent(x, 3), arena(offset, 8)];
+        let error = machine.load_steps(Vec::new(), buffers, &[x]).unwrap_err();
+        assert_eq!(error, Error::OutOfMemory { bytes: offset.saturating_add(64) });
+    }
+}
+
+#[test]
 fn runs_are_counted_for_each_plan_and_timed_ones_are_not() {
     let mut tape = Tape::new();
     let x = tape.input(&[3], DType::F64);
@@ -183,6 +251,34 @@ fn runs_are_counted_for_each_plan_and_timed_ones_are_not() {
     let elsewhere = machine_with(1).unwrap();
     assert!(matches!(elsewhere.runs(plans[0]), Err(Error::Argument { .. })));
     assert!(matches!(elsewhere.step_costs(plans[0]), Err(Error::Argument { .. })));
+}
+
+#[test]
+fn lost_plans_stay_lost_when_smaller_ones_are_loaded() {
+    let mut tape = Tape::new();
+    let (x, y) = (tape.input(&[3], DType::F64), tape.input(&[3], DType::F64));
+    let through = |offset| {
+        let steps = vec![step(copy(0, 1, 3, DType::F64)), step(copy(1, 2, 3, DType::F64))];
+        (steps, vec![persistent(x, 3), arena(offset, 3), persistent(y, 3)])
+    };
+    for device in [Device::Cpu { threads: 1 }, Device::Emulated] {
+        let mut machine = Machine::on(device).unwrap();
+        let mut load = |offset| {
+            let (steps, buffers) = through(offset);
+            machine.load_steps(steps, buffers, &[x])
+        };
+        let lost = load(1 << 20).unwrap();
+        assert!(load(1 << 59).is_err());
+        let small = load(0).unwrap();
+        assert!(machine.arena_bytes() < 1 << 20);
+        machine.write(x, &[1.0, 2.0, 3.0]).unwrap();
+        for error in [machine.run(lost).unwrap_err(), machine.profile(lost, 1).unwrap_err()] {
+            assert!(matches!(error, Error::Argument { name: "plan", .. }), "{error}");
+            assert!(error.to_string().contains("load it again"), "{error}");
+        }
+        machine.run(small).unwrap();
+        assert_eq!(machine.read::<f64>(y).unwrap(), [1.0, 2.0, 3.0]);
+    }
 }
 
 #[test]

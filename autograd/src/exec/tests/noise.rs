@@ -156,6 +156,9 @@ fn seed_step_and_stream_each_change_the_numbers() {
         let values = machine.read::<f64>(var).unwrap().to_vec();
         assert!(!seen.contains(&values), "seed {seed}, step {step}");
         seen.push(values);
+        // Until another seed or step is set, runs repeat the numbers.
+        machine.run(plan).unwrap();
+        assert_eq!(Some(&machine.read::<f64>(var).unwrap().to_vec()), seen.last());
     }
     machine.set_noise(0, 0);
     machine.run(first).unwrap();

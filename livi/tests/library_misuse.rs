@@ -1,0 +1,144 @@
+//! What a program that uses the library may get wrong is answered by an error that says what was expected.
+
+use livi::Result;
+use livi::activation::Activation;
+use livi::config::{Config, LikelihoodKind};
+use livi::data::{Batches, Dataset, Standardiser, Table, Training, split_rows};
+use livi::metrics::ClassPredictions;
+use livi::posterior::Posterior;
+use livi::predict::{predict_in_parts, prediction_columns};
+use livi::run_folder::RunFolder;
+use livi::sampler::{MatMulSampler, MlpSampler, Sampler};
+use livi::train::{Silent, Trainer, encode, run};
+use std::sync::atomic::AtomicBool;
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
+}
+
+fn table() -> Table {
+    let x = (0..24).map(|k| f64::from(k % 7)).collect();
+    let y = (0..24).map(|k| f64::from(k * k % 11)).collect();
+    Table::new(x, y, 12, names(&["a", "b"]), names(&["u", "v"])).unwrap()
+}
+
+fn dataset() -> Dataset {
+    let standardiser = Standardiser::fit(&table()).unwrap();
+    let training = Training::Table(table());
+    Dataset { name: "mine".into(), training, validation: None, test: None, standardiser }
+}
+
+fn config(settings: &[&str]) -> Config {
+    let mut config = Config::default();
+    let small =
+        ["data.source=memory", "network.hidden=[3]", "sampler.latent=[2]", "sampler.hidden=[4]", "training.steps=3"];
+    small.iter().chain(settings).for_each(|setting| config.set(setting).unwrap());
+    config
+}
+
+fn posterior() -> Posterior {
+    let mut trainer = Trainer::new(&config(&[]), &dataset(), 1, None).unwrap();
+    trainer.advance().unwrap();
+    trainer.into_posterior().unwrap()
+}
+
+fn refused<T>(result: Result<T>, parts: &[&str]) {
+    let message = result.err().expect("an error").to_string();
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+}
+
+#[test]
+fn predictions_want_as_many_numbers_as_their_shapes_have() {
+    let posterior = posterior();
+    let m = posterior.model.network.layout().len();
+    let theta = posterior.draw(3, 1).unwrap();
+    // Also with more numbers than are needed, of which the first would do.
+    for x in [vec![1.0; 2], vec![1.0; 8]] {
+        refused(posterior.predict_with(&theta, 3, &x, 3), &["inputs", "expected 3 x 2"]);
+        refused(predict_in_parts(&posterior, &theta, 3, &x, 3, |_, _| Ok(())), &["inputs", "expected 3 x 2"]);
+    }
+    for samples in [2, 4] {
+        let expected = format!("expected {samples} x {m}");
+        refused(posterior.predict_with(&theta, samples, &[1.0; 4], 2), &["weight samples", &expected]);
+    }
+    let wide = Table::new(vec![1.0; 9], vec![1.0; 6], 3, names(&["a", "b", "c"]), names(&["u", "v"])).unwrap();
+    refused(livi::evaluate::evaluate(&posterior, &theta, 3, &wide), &["inputs", "9 numbers", "expected 3 x 2"]);
+    for wrong in [&["u"][..], &["u", "v", "w"], &[]] {
+        let found = prediction_columns(&posterior, &names(wrong), &theta, 3, &[1.0; 4], 2, &[0.5]);
+        refused(found, &["target names", "expected 2"]);
+    }
+    refused(Posterior { components: Vec::new(), ..posterior }.draw(1, 1), &["components", "none"]);
+}
+
+#[test]
+fn labels_are_the_numbers_of_outputs() {
+    let labelled = |labels: &[f64]| {
+        let rows = labels.len();
+        Table::new(vec![1.0; rows], labels.to_vec(), rows, names(&["a"]), names(&["kind"])).unwrap()
+    };
+    let encoded = |table: &Table, outputs: usize| {
+        encode(LikelihoodKind::Softmax, table, &Standardiser::identity(table.inputs, table.outputs), outputs)
+    };
+    assert_eq!(encoded(&labelled(&[1.0, 0.0]), 2).unwrap().y, [0.0, 1.0, 1.0, 0.0]);
+    for wrong in [2.0, -1.0, 0.5] {
+        refused(encoded(&labelled(&[0.0, wrong]), 2), &["kind", "row 1", "below 2"]);
+    }
+    refused(encoded(&labelled(&[0.0]), 0), &["kind", "below 0"]);
+    refused(encoded(&table(), 20), &["2 target columns"]);
+}
+
+#[test]
+fn a_trainer_wants_settings_in_their_ranges() {
+    let wrong = [
+        ("sampler.sigma", "sampler.sigma=0"),
+        ("training.samples", "training.samples=0"),
+        ("entropy.latents", "entropy.latents=50"),
+        ("training.chunk", "training.chunk=3"),
+    ];
+    for (key, setting) in wrong {
+        refused(Trainer::new(&config(&["training.samples=2", setting]), &dataset(), 1, None), &[key]);
+    }
+    let patient = config(&["training.early_stopping.patience_evaluations=2"]);
+    refused(Trainer::new(&patient, &dataset(), 1, None), &["validation rows", "early stopping"]);
+}
+
+#[test]
+fn a_run_wants_the_trainer_of_its_own_configuration() {
+    let root = tempfile::tempdir().unwrap();
+    let (own, other) = (config(&[]), config(&["network.hidden=[5]"]));
+    let folder = RunFolder::create(root.path().join("run"), &other.to_toml_string().unwrap(), 0, "a test").unwrap();
+    let mut trainer = Trainer::new(&own, &dataset(), 1, None).unwrap();
+    let found = run(&other, &dataset(), &mut trainer, &folder, &AtomicBool::new(false), &mut Silent);
+    refused(found, &["trainer", "another configuration"]);
+    assert!(folder.load_checkpoint().unwrap().is_none());
+    // Data that a program had are not there again.
+    refused(livi::data::load(&own.data), &["data.source", "memory"]);
+}
+
+#[test]
+fn samplers_want_all_their_parameters() {
+    let mlp = MlpSampler::new(2, &[3], 5, Activation::Tanh).unwrap();
+    let matrices = MatMulSampler::new([2, 2], [3, 3], 1, &[[2, 3]], Activation::Tanh).unwrap();
+    for sampler in [&mlp as &dyn Sampler, &matrices] {
+        let mut tape = autograd::Tape::new();
+        let latents = tape.input(&[1, sampler.latents()], autograd::DType::F64);
+        let parameters: Vec<_> =
+            sampler.parameters().iter().skip(1).map(|p| tape.input(&p.shape, autograd::DType::F64)).collect();
+        let expected = format!("expected {}", parameters.len() + 1);
+        refused(sampler.record(&mut tape, &parameters, latents), &["parameters of the sampler", &expected]);
+    }
+}
+
+#[test]
+fn numbers_beyond_all_measure_are_refused() {
+    let labels = [0, 1];
+    let predictions = ClassPredictions::new(&[0.4, 0.6, 0.3, 0.7], 2, &labels).unwrap();
+    for bins in [0, 1 << 40, usize::MAX] {
+        refused(predictions.calibration_error(bins), &["bins", "expected a number from 1"]);
+        refused(predictions.static_calibration_error(bins), &["bins"]);
+    }
+    refused(split_rows(usize::MAX, 0.5, 1), &["rows to split"]);
+    let mut index = vec![1];
+    Batches::new(0, 4, 1).fill(3, &mut index);
+    assert!(index.is_empty());
+}
