@@ -42,11 +42,14 @@ impl Memory {
         }
     }
 
-    fn free(address: usize, bytes: usize) {
-        if let Some(layout) = layout(bytes) {
+    /// Frees what is in a list of allocations.
+    fn free(list: &mut BTreeMap<usize, usize>, address: usize) -> Result<(), Status> {
+        match list.remove(&address).and_then(layout) {
             // SAFETY: allocated by `allocate` with that layout, and taken out of the list of allocations.
-            unsafe { dealloc((address - MARGIN) as *mut u8, layout) }
+            Some(layout) => unsafe { dealloc((address - MARGIN) as *mut u8, layout) },
+            None => return Err(refused(status::INVALID_VALUE, "memory was freed that is not allocated")),
         }
+        Ok(())
     }
 
     fn written(address: usize, bytes: usize) -> bool {
@@ -78,20 +81,12 @@ impl Memory {
 
     pub fn free_on_card(&mut self, address: usize) -> Result<(), Status> {
         self.check_margins()?;
-        match self.card.remove(&address) {
-            Some(bytes) => Self::free(address, bytes),
-            None => return Err(refused(status::INVALID_VALUE, "memory was freed that is not allocated")),
-        }
-        Ok(())
+        Self::free(&mut self.card, address)
     }
 
     pub fn free_on_host(&mut self, address: usize) -> Result<(), Status> {
         self.check_margins()?;
-        match self.host.remove(&address) {
-            Some(bytes) => Self::free(address, bytes),
-            None => return Err(refused(status::INVALID_VALUE, "page-locked memory was freed that is not allocated")),
-        }
-        Ok(())
+        Self::free(&mut self.host, address)
     }
 
     pub fn free_bytes(&self) -> usize {

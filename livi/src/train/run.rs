@@ -102,8 +102,8 @@ pub fn warning(config: &Config) -> Option<&'static str> {
 /// on interruption the state goes to the checkpoint.
 ///
 /// # Errors
-/// [`Error::Argument`] for a trainer of another configuration; [`Error::Interrupted`] after `stop` was set: the step was finished and its state saved. [`Error::NotFinite`] naming the checkpoint that
-/// stands. [`Error::File`] for a checkpoint that does not fit the configuration or was made with other data, and errors of writing.
+/// [`Error::Argument`] for a trainer of another configuration. [`Error::Interrupted`] after `stop` was set: the step was finished and its state
+/// saved. [`Error::NotFinite`] naming the checkpoint that stands. [`Error::File`] for a checkpoint that does not fit the configuration or was made with other data, and errors of writing.
 pub fn run(
     config: &Config,
     dataset: &Dataset,
