@@ -5,7 +5,7 @@
 
 use crate::model::Model;
 use crate::network::Entry;
-use crate::sampler::{Parameter, Recorded};
+use crate::sampler::{Parameter, Recorded, record};
 use crate::scale::{Scales, record_draw};
 use crate::{Error, Result};
 use autograd::{Distribution, Tape, Var};
@@ -58,7 +58,7 @@ impl Draw {
             }
             let latents = tape.noise(Distribution::Normal, &[samples, sampler.latents()], dtype)?;
             let eta = tape.noise(Distribution::Normal, &[samples, sampler.outputs()], dtype)?;
-            let recorded = sampler.record(tape, parameters, latents)?;
+            let recorded = record(&**sampler, tape, parameters, latents)?;
             drawn = Some(record_draw(tape, recorded.theta, eta, model.sigma, scales)?);
             sampled = Some(Sampled { parameters: parameters.to_vec(), latents, recorded, scales });
         }

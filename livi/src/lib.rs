@@ -7,8 +7,7 @@
 //! ```
 //! use livi::config::Config;
 //! use livi::data::{Dataset, Standardiser, Table, Training};
-//! use livi::predict::prediction_columns;
-//! use livi::train::Trainer;
+//! use livi::train::{Silent, Trainer};
 //!
 //! // Rows of one input and one target, in their own units.
 //! let x: Vec<f64> = (0..40).map(|k| f64::from(k) / 10.0).collect();
@@ -22,24 +21,20 @@
 //! for setting in ["data.source=memory", "network.hidden=[8]", "sampler.latent=[10]", "sampler.hidden=[16]", "training.steps=300"] {
 //!     config.set(setting)?;
 //! }
-//! let mut trainer = Trainer::new(&config, &dataset, 1, None)?;
-//! while !trainer.component_done() {
-//!     trainer.advance()?;
-//! }
-//! let posterior = trainer.into_posterior()?;
+//! let posterior = Trainer::new(&config, &dataset, 1, None)?.fit(&mut Silent)?;
 //!
 //! // Two new rows: one among those of the training, one far away.
-//! let (samples, seed) = (100, 7);
-//! let theta = posterior.draw(samples, seed)?;
-//! let columns = prediction_columns(&posterior, &["height".into()], &theta, samples, &[2.0, 12.0], 2, &[0.025, 0.975])?;
-//! let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-//! assert_eq!(names[..3], ["height_mean", "height_epistemic_std", "height_aleatoric_std"]);
-//! assert!(columns[1].1[1] > columns[1].1[0]);
+//! let (rows, samples, seed) = (2, 100, 7);
+//! let mixture = posterior.predict(&[2.0, 12.0], rows, samples, seed)?.mixture()?;
+//! let (mean, epistemic, noise) = (mixture.mean(), mixture.epistemic_std(), mixture.aleatoric_std());
+//! assert!((mean[0] - (100.0 + 20.0 * 2.0_f64.sin())).abs() < 3.0 * (epistemic[0] + noise[0]));
+//! assert!(epistemic[1] > epistemic[0]);
 //! # Ok::<(), livi::Error>(())
 //! ```
 //!
-//! [`train::run`] does the same in a [`run_folder`], with checkpoints, validation and resuming; [`train::Saved`] reads the posterior back.
-//! [`export`] writes weight samples for other programs, [`evaluate`] and [`metrics`] measure predictions, [`verify`](mod@verify) compares all ways to
+//! [`train::run`] does the same in a [`run_folder`], with checkpoints and resuming; [`train::Saved`] reads the posterior back. Networks and samplers
+//! of one's own go in by [`model::Model::of`] and [`train::Trainer::with_model`].
+//! [`posterior::Posterior::export`] writes weight samples for other programs, [`evaluate`] and [`metrics`] measure predictions, [`verify`](mod@verify) compares all ways to
 //! the [`entropy`] of a sampler.
 
 pub mod activation;

@@ -1,7 +1,7 @@
 //! The model that a configuration describes: network, likelihood, prior and sampler.
 
 use crate::config::{Architecture, Config, HeadConfig, LikelihoodKind, NetworkConfig, PriorKind, SamplerKind};
-use crate::network::{Layer, Layout, MOST_WEIGHTS, Network};
+use crate::network::{Layer, Layout, MOST_WEIGHTS, Network, volume};
 use crate::prior::Prior;
 use crate::sampler::{
     CorrelatedSampler, Head, MatMulSampler, MlpSampler, Parameter, Sampler, initial_parameters_around, initial_weights,
@@ -36,7 +36,31 @@ impl Model {
     /// # Errors
     /// A configuration whose sizes do not fit together, named by key.
     pub fn new(config: &Config, inputs: usize, outputs: usize) -> Result<Self> {
-        let network = network(&config.network, inputs, outputs)?;
+        Self::of(config, network(&config.network, inputs, outputs)?, None)
+    }
+
+    /// The model with a network of one's own and, if given, a sampler of one's own, which must draw exactly the weights of the tensors that
+    /// `network.stochastic` names; all else is the configuration's. Of its `[network]` nothing but `stochastic` and `start` counts then, of its
+    /// `[sampler]` only `sigma`, `init_scale` and `learned_scales` where the sampler is given.
+    ///
+    /// # Errors
+    /// Sizes that do not fit together.
+    ///
+    /// # Examples
+    /// ```
+    /// use livi::activation::Activation;
+    /// use livi::config::Config;
+    /// use livi::model::Model;
+    /// use livi::network::{Layer, Network};
+    /// use livi::sampler::MlpSampler;
+    /// let layers = vec![Layer::linear("first", 6), Layer::Activation(Activation::Tanh), Layer::linear("head", 1)];
+    /// let network = Network::new(&[2], layers)?;
+    /// let sampler = MlpSampler::new(5, &[8], network.layout().len(), Activation::Elu)?;
+    /// let model = Model::of(&Config::default(), network, Some(Box::new(sampler)))?;
+    /// assert_eq!(model.parameter_count(), 5 * 8 + 8 + 8 * 25 + 25);
+    /// # Ok::<(), livi::Error>(())
+    /// ```
+    pub fn of(config: &Config, network: Network, own: Option<Box<dyn Sampler>>) -> Result<Self> {
         let prior = match config.prior.kind {
             PriorKind::Isotropic => Prior::Isotropic { std: config.prior.std },
             PriorKind::FanIn => Prior::FanIn { std: config.prior.std },
@@ -49,7 +73,14 @@ impl Model {
             other => other,
         };
         let (drawn, points) = network.layout().partition(&config.network.stochastic).map_err(key)?;
-        let sampler = if drawn.is_empty() { None } else { Some(sampler(config, &drawn)?) };
+        let sampler = match own {
+            Some(own) => Some(own),
+            None if drawn.is_empty() => None,
+            None => Some(sampler(config, &drawn)?),
+        };
+        if let Some(sampler) = &sampler {
+            require_fit(&**sampler, drawn.len())?;
+        }
         let model = Self {
             network,
             drawn,
@@ -137,6 +168,22 @@ impl Model {
     }
 }
 
+/// Refuses a sampler that does not draw `m` weights or adds to them what it has not.
+fn require_fit(sampler: &dyn Sampler, m: usize) -> Result<()> {
+    let wrong = |problem: String| Err(Error::Argument { name: "sampler".into(), problem });
+    if sampler.outputs() != m {
+        return wrong(format!("makes {} weights, but {m} are to be drawn", sampler.outputs()));
+    }
+    if sampler.latents() == 0 {
+        return wrong("has no latents, expected at least 1".into());
+    }
+    let parameters = sampler.parameters();
+    match sampler.output_biases().into_iter().find(|&bias| bias >= parameters.len()) {
+        Some(bias) => wrong(format!("names parameter {bias} as added to its output, but has {}", parameters.len())),
+        None => Ok(()),
+    }
+}
+
 /// The network for rows of so many inputs and outputs.
 fn network(config: &NetworkConfig, inputs: usize, outputs: usize) -> Result<Network> {
     let wrong = |key: &str, problem: String| Error::Config { key: format!("network.{key}"), problem };
@@ -192,11 +239,9 @@ fn sampler(config: &Config, drawn: &Layout) -> Result<Box<dyn Sampler>> {
                 return Ok(Box::new(MatMulSampler::sized(latent, hidden, between, m, own.activation)?));
             }
             let output = pair("output", &own.output)?;
-            if output[0] * output[1] < m {
-                let problem = format!(
-                    "makes {} weights, but {m} are to be drawn; set it to [] for sizes that fit",
-                    output[0] * output[1]
-                );
+            let made = volume(&output);
+            if made < m {
+                let problem = format!("makes {made} weights, but {m} are to be drawn; set it to [] for sizes that fit");
                 return Err(Error::Config { key: "sampler.output".into(), problem });
             }
             Box::new(MatMulSampler::new(latent, hidden, between, &[output], own.activation)?.cut(m)?)
@@ -204,7 +249,7 @@ fn sampler(config: &Config, drawn: &Layout) -> Result<Box<dyn Sampler>> {
         SamplerKind::Correlated => {
             let noise = pair("latent", &own.latent)?;
             if !own.heads.is_empty() {
-                let made: usize = own.heads.iter().map(|head| head.output[0] * head.output[1]).sum();
+                let made = own.heads.iter().map(|head| volume(&head.output)).fold(0, usize::saturating_add);
                 if made < m {
                     let problem = format!("make {made} weights, but {m} are to be drawn");
                     return Err(Error::Config { key: "sampler.heads".into(), problem });

@@ -4,12 +4,10 @@ use crate::Result;
 use crate::config::{LikelihoodKind, Source};
 use crate::data::{Dataset, Table, toy};
 use crate::entropy::{Method, Settings};
-use crate::metrics::PredictiveMixture;
 use crate::plot::{
     EntropyLevel, PredictedAgainstObserved, PredictiveBand, Spectrum, TrainingCurves, plot_predicted_against_observed,
     plot_predictive_band, plot_spectrum, plot_training_curves,
 };
-use crate::posterior::Predictions;
 use crate::run_folder::RunFolder;
 use crate::sampler::Sampler;
 use crate::train::{Saved, dtype_of};
@@ -66,9 +64,9 @@ fn band(folder: &RunFolder, saved: &Saved, name: &str, data: &Table) -> Result<(
     let (low, high) = if is_toy { (-2.0, 2.0) } else { widened(&data.x) };
     let x: Vec<f64> = (0..GRID).map(|i| low + (high - low) * i as f64 / (GRID - 1) as f64).collect();
     let samples = saved.config.prediction.samples;
-    let Predictions { outputs, noise_std, .. } = saved.posterior.predict(&x, GRID, samples, saved.config.seed)?;
-    let sampled_functions = outputs.chunks_exact(GRID).take(FUNCTIONS).map(<[f64]>::to_vec).collect();
-    let mixture = PredictiveMixture::new(outputs, samples, GRID, noise_std)?;
+    let predictions = saved.posterior.predict(&x, GRID, samples, saved.config.seed)?;
+    let sampled_functions = predictions.outputs.chunks_exact(GRID).take(FUNCTIONS).map(<[f64]>::to_vec).collect();
+    let mixture = predictions.mixture()?;
     let true_function = is_toy.then(|| x.iter().map(|&x| toy::truth(x)).collect());
     let band = PredictiveBand {
         title: format!("{name}: predictive distribution"),
@@ -99,7 +97,7 @@ fn against_observed(folder: &RunFolder, saved: &Saved, table: &Table, target: us
     let table = table.select(&rows)?;
     let samples = saved.config.prediction.samples;
     let found = saved.posterior.predict(&table.x, table.rows, samples, saved.config.seed)?;
-    let mixture = PredictiveMixture::new(found.outputs, samples, table.rows, found.noise_std)?;
+    let mixture = found.mixture()?;
     let of = |values: Vec<f64>| values.iter().skip(target).step_by(table.outputs).copied().collect::<Vec<f64>>();
     let points = PredictedAgainstObserved {
         title: "Predictions against observations".into(),

@@ -1,16 +1,19 @@
 //! A fitted posterior: the trained sampler, ready to draw weights and predict.
 
-use crate::config::{Dtype, LikelihoodKind};
+use crate::config::{Config, Dtype, LikelihoodKind};
 use crate::data::Standardiser;
 use crate::device::require_memory;
 use crate::draw::Draw;
+use crate::export::{SampleDescription, export_samples, normalisation_tensors};
 use crate::forward::{Evaluator, Forward};
 use crate::metrics::PredictiveMixture;
+use crate::metrics::classification::{mean_probabilities, softmax};
 use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
 use crate::model::Model;
 use crate::train::{Encoded, dtype_of};
 use crate::{Error, Result};
 use autograd::{Device, Machine, Plan, Request, Tape};
+use std::path::Path;
 
 /// Weight samples drawn at once.
 const DRAW: usize = 16;
@@ -45,8 +48,39 @@ pub struct Predictions {
     pub rows: usize,
     /// Network outputs.
     pub columns: usize,
-    /// Noise standard deviation of each target in original units: the one learned number times the target's scale.
+    /// Noise standard deviation of each target in original units: the one learned number times the target's scale; 1 for a softmax likelihood.
     pub noise_std: Vec<f64>,
+    /// The likelihood's family: what the outputs are.
+    pub likelihood: LikelihoodKind,
+}
+
+impl Predictions {
+    /// The predictive distribution of regression, with means, standard deviations, quantiles and densities.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a softmax likelihood, no samples or rows, or outputs that are not finite.
+    pub fn mixture(self) -> Result<PredictiveMixture> {
+        self.require(LikelihoodKind::Gaussian)?;
+        PredictiveMixture::new(self.outputs, self.samples, self.rows, self.noise_std)
+    }
+
+    /// Probabilities of the classes, the mean over weight samples, rows x classes; [`ClassPredictions`](crate::metrics::ClassPredictions) and
+    /// the measures beside it take them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a Gaussian likelihood, no samples, or outputs that are not finite.
+    pub fn class_probabilities(self) -> Result<Vec<f64>> {
+        self.require(LikelihoodKind::Softmax)?;
+        mean_probabilities(&softmax(self.outputs, self.columns), self.samples, self.columns)
+    }
+
+    fn require(&self, wanted: LikelihoodKind) -> Result<()> {
+        if self.likelihood == wanted {
+            return Ok(());
+        }
+        let problem = format!("are those of a {} likelihood, expected those of a {wanted} one", self.likelihood);
+        Err(Error::Argument { name: "predictions".into(), problem })
+    }
 }
 
 impl Posterior {
@@ -143,6 +177,55 @@ impl Posterior {
         self.network().statistics(theta, samples)
     }
 
+    /// Draws weights as [`Posterior::draw`] does and writes them to a safetensors file for other programs, with the statistics of batch
+    /// normalisation beside them and all that predictions need in the metadata ([`crate::export`]). Answers names and shapes of the tensors,
+    /// without the leading axis of samples.
+    ///
+    /// # Errors
+    /// Those of drawing and of writing; names that do not fit the data's columns.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn example(posterior: livi::posterior::Posterior, config: livi::config::Config) -> livi::Result<()> {
+    /// let (inputs, outputs) = (["area".to_string(), "rooms".to_string()], ["price".to_string()]);
+    /// posterior.export("weights.safetensors", 100, 7, &config, &inputs, &outputs)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn export(
+        &self,
+        path: impl AsRef<Path>,
+        samples: usize,
+        seed: u64,
+        config: &Config,
+        input_names: &[String],
+        output_names: &[String],
+    ) -> Result<Vec<(String, Vec<usize>)>> {
+        let theta = self.draw(samples, seed)?;
+        let network = &self.model.network;
+        let statistics = self.normalisation_statistics(&theta, samples)?;
+        let beside = normalisation_tensors(network, &statistics, samples, self.dtype)?;
+        let description = SampleDescription {
+            config: config.to_toml_string()?,
+            seed,
+            components: self.components.len(),
+            input_names: input_names.to_vec(),
+            output_names: output_names.to_vec(),
+            noise_std: self.target_noise_std(),
+            standardiser: self.output_standardiser(),
+        };
+        let mut tensors = network.layout().names_and_shapes();
+        match self.dtype {
+            Dtype::F64 => export_samples(path, &tensors, theta.as_slice(), samples, &beside, &description)?,
+            Dtype::F32 => {
+                let theta: Vec<f32> = theta.iter().map(|&weight| weight as f32).collect();
+                export_samples(path, &tensors, theta.as_slice(), samples, &beside, &description)?;
+            }
+        }
+        tensors.extend(beside.into_iter().map(|tensor| (tensor.name, tensor.shape[1..].to_vec())));
+        Ok(tensors)
+    }
+
     fn network(&self) -> Forward<'_> {
         let (network, dtype) = (&self.model.network, dtype_of(self.dtype));
         Forward { network, dtype, device: self.device, reference: &self.reference }
@@ -185,7 +268,8 @@ impl Predictor<'_> {
         } else {
             vec![1.0; columns]
         };
-        Ok(Predictions { outputs, samples, rows, columns, noise_std })
+        let likelihood = posterior.model.likelihood;
+        Ok(Predictions { outputs, samples, rows, columns, noise_std, likelihood })
     }
 }
 

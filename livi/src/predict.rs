@@ -2,7 +2,6 @@
 
 use crate::config::{self, LikelihoodKind};
 use crate::forward::require_shape;
-use crate::metrics::PredictiveMixture;
 use crate::metrics::classification::{mean_probabilities, mutual_information, predictive_entropy, softmax};
 use crate::posterior::{Posterior, Predictions};
 use crate::{Error, Result};
@@ -80,8 +79,8 @@ pub fn prediction_columns(
 }
 
 fn regression_columns(names: &[String], predictions: Predictions, levels: &[f64]) -> Result<Vec<(String, Vec<f64>)>> {
-    let Predictions { outputs, samples, rows, noise_std, .. } = predictions;
-    let mixture = PredictiveMixture::new(outputs, samples, rows, noise_std)?;
+    let rows = predictions.rows;
+    let mixture = predictions.mixture()?;
     let (mean, epistemic, total) = (mixture.mean(), mixture.epistemic_std(), mixture.total_std());
     let quantiles = mixture.quantiles(levels)?;
     let mut columns = Vec::new();

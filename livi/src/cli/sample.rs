@@ -3,8 +3,6 @@
 use super::device::DeviceArgs;
 use super::output::{emit, require_apart, require_new};
 use crate::Result;
-use crate::config::Dtype;
-use crate::export::{SampleDescription, export_samples, normalisation_tensors};
 use crate::run_folder::RunFolder;
 use crate::train::Saved;
 use clap::Args;
@@ -47,32 +45,9 @@ pub(super) fn run(args: &SampleArgs) -> Result<()> {
     let folder = RunFolder::open(&args.run)?;
     let mut saved = Saved::open(&folder)?;
     saved.posterior.device = args.device.resolve(saved.config.dtype)?;
-    let Saved { config, posterior, input_names, output_names, .. } = saved;
-    let count = args.samples.get();
-    let seed = args.seed.unwrap_or(config.seed);
-    let theta = posterior.draw(count, seed)?;
-    let (network, dtype) = (&posterior.model.network, posterior.dtype);
-    let layout = network.layout().names_and_shapes();
-    let statistics = posterior.normalisation_statistics(&theta, count)?;
-    let beside = normalisation_tensors(network, &statistics, count, dtype)?;
-    let description = SampleDescription {
-        config: folder.config().into(),
-        seed,
-        components: posterior.components.len(),
-        input_names,
-        output_names,
-        noise_std: posterior.target_noise_std(),
-        standardiser: posterior.output_standardiser(),
-    };
-    match dtype {
-        Dtype::F64 => export_samples(&args.out, &layout, theta.as_slice(), count, &beside, &description)?,
-        Dtype::F32 => {
-            let theta: Vec<f32> = theta.iter().map(|&weight| weight as f32).collect();
-            export_samples(&args.out, &layout, theta.as_slice(), count, &beside, &description)?;
-        }
-    }
-    let beside = beside.iter().map(|tensor| (tensor.name.as_str(), &tensor.shape[1..]));
-    let all = layout.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).chain(beside);
-    let tensors: Vec<String> = all.map(|(name, shape)| format!("  {name}: {count} x {shape:?}\n")).collect();
+    let (count, seed) = (args.samples.get(), args.seed.unwrap_or(saved.config.seed));
+    let Saved { config, posterior, input_names, output_names, .. } = &saved;
+    let tensors = posterior.export(&args.out, count, seed, config, input_names, output_names)?;
+    let tensors: Vec<String> = tensors.iter().map(|(name, shape)| format!("  {name}: {count} x {shape:?}\n")).collect();
     emit(&format!("{}: {count} weight samples\n{}", args.out.display(), tensors.concat()))
 }

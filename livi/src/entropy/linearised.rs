@@ -3,7 +3,7 @@
 use super::folding::{Factor, folded_product};
 use super::residuals::residuals;
 use crate::Result;
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, record};
 use autograd::{DType, Linear, Machine, Options, Plan, PlanId, Request, Tape, Var};
 
 /// Linear programs of J', the folded twin of J = dg/dz, at S latents, one vector a latent.
@@ -43,7 +43,7 @@ impl Linearised {
     ) -> Result<Self> {
         let cols = sampler.latents();
         let latents = tape.named_input("latent", &[samples, cols], dtype);
-        let recorded = sampler.record(tape, parameters, latents)?;
+        let recorded = record(sampler, tape, parameters, latents)?;
         let outputs: Vec<Var> = recorded.pieces.iter().map(|piece| piece.hidden).collect();
         let linear = tape.linearize(&outputs, &[latents])?;
         let tangent = linear.inputs[0];

@@ -6,7 +6,7 @@
 
 use super::estimate::check_sigma;
 use super::parameters;
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, record};
 use crate::spectral::mean_and_standard_error;
 use crate::{Error, Result};
 use autograd::{DType, Device, Machine, Plan, PlanId, Request, Tape, Var};
@@ -159,7 +159,7 @@ impl Evaluator {
         let mut tape = Tape::new();
         let vars = parameters::declare(&mut tape, sampler, DType::F64);
         let latents = tape.named_input("latents", &[batch, d], DType::F64);
-        let theta = sampler.record(&mut tape, &vars, latents)?.theta;
+        let theta = record(sampler, &mut tape, &vars, latents)?.theta;
         let plan = Plan::new(&tape, &Request::outputs(&[theta]))?;
         let mut machine = Machine::on(device)?;
         let plan = machine.load(plan)?;

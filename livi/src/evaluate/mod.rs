@@ -9,10 +9,9 @@ pub use page::page;
 use crate::Result;
 use crate::config::LikelihoodKind;
 use crate::data::Table;
-use crate::metrics::PredictiveMixture;
 use crate::metrics::regression::{coverage, rmse, sharpness};
 use crate::number::in_units;
-use crate::posterior::{Posterior, Predictions};
+use crate::posterior::Posterior;
 use crate::predict::predict_in_parts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -91,8 +90,7 @@ fn regression(posterior: &Posterior, theta: &[f64], samples: usize, table: &Tabl
     let (mut mean, mut epistemic, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     let (mut log_likelihood, mut noise) = (0.0, Vec::new());
     predict_in_parts(posterior, theta, samples, &table.x, table.rows, |rows, predictions| {
-        let Predictions { outputs, samples, noise_std, .. } = predictions;
-        let mixture = PredictiveMixture::new(outputs, samples, rows.len(), noise_std)?;
+        let mixture = predictions.mixture()?;
         let y = &table.y[rows.start * targets..rows.end * targets];
         log_likelihood += mixture.log_likelihoods(y)?.iter().sum::<f64>();
         mean.extend(mixture.mean());

@@ -1,6 +1,6 @@
 //! Layers: what they are called, what shapes they make and which tensors they need.
 
-use super::{Layout, wrong};
+use super::{Layout, volume, wrong};
 use crate::Result;
 use crate::activation::Activation;
 
@@ -131,7 +131,7 @@ impl Shapes {
                 "inputs of shape {input:?}, expected [features] or [channels, rows, columns], all of them positive"
             )));
         }
-        let widest = input.iter().product();
+        let widest = volume(input);
         Ok(Self { shape: input.to_vec(), layout: Layout::default(), normalisations: Vec::new(), widest })
     }
 
@@ -142,7 +142,7 @@ impl Shapes {
                 Problem::Here(problem) => place(problem),
                 Problem::Inside(error) => place(error.to_string()),
             })?;
-            self.widest = self.widest.max(self.shape.iter().product());
+            self.widest = self.widest.max(volume(&self.shape));
         }
         Ok(())
     }
@@ -170,7 +170,12 @@ impl Shapes {
                     return Err("0 channels, expected at least 1".to_string().into());
                 }
                 let [rows, columns] = self.windows(*size, *stride, *padding)?;
-                self.tensor(name, "weight", &[*channels, inputs, size[0], size[1]], inputs * size[0] * size[1])?;
+                self.tensor(
+                    name,
+                    "weight",
+                    &[*channels, inputs, size[0], size[1]],
+                    volume(&[inputs, size[0], size[1]]),
+                )?;
                 if *bias {
                     self.tensor(name, "bias", &[*channels], 1)?;
                 }
@@ -185,7 +190,7 @@ impl Shapes {
                 self.shape = vec![channels, rows, columns];
             }
             Layer::Mean => self.shape = vec![self.image()?[0]],
-            Layer::Flatten => self.shape = vec![self.shape.iter().product()],
+            Layer::Flatten => self.shape = vec![volume(&self.shape)],
             Layer::BatchNorm { name } => {
                 let weights = self.layout.entries().iter().any(|entry| entry.layer() == name);
                 if weights || self.normalisations.iter().any(|(known, _)| known == name) {
@@ -229,7 +234,7 @@ impl Shapes {
         }
         let mut found = [0; 2];
         for (k, length) in [rows, columns].into_iter().enumerate() {
-            found[k] = match (length + 2 * padding[k]).checked_sub(size[k]) {
+            found[k] = match length.saturating_add(padding[k].saturating_mul(2)).checked_sub(size[k]) {
                 Some(rest) => rest / stride[k] + 1,
                 None => {
                     return Err(format!(

@@ -28,6 +28,11 @@ impl Entry {
     }
 }
 
+/// Elements of a shape; the largest number there is where they are more.
+pub(crate) fn volume(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |elements, &length| elements.saturating_mul(length))
+}
+
 /// The order of all tensors in theta.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -38,8 +43,7 @@ impl Layout {
     /// Appends a tensor.
     pub fn push(&mut self, name: impl Into<String>, shape: &[usize], fan_in: usize) {
         let start = self.len();
-        let elements = shape.iter().fold(1_usize, |elements, &length| elements.saturating_mul(length));
-        let range = start..start.saturating_add(elements);
+        let range = start..start.saturating_add(volume(shape));
         self.entries.push(Entry { name: name.into(), shape: shape.to_vec(), range, fan_in });
     }
 

@@ -12,6 +12,7 @@ mod record;
 mod wide_resnet;
 
 pub use layer::Layer;
+pub(crate) use layout::volume;
 pub use layout::{Entry, Layout};
 pub use record::{EPSILON, Outputs};
 pub use wide_resnet::wide_block;
@@ -52,8 +53,10 @@ impl Network {
         let mut shapes = layer::Shapes::new(input)?;
         shapes.extend(&layers)?;
         let layer::Shapes { shape: output, layout, normalisations, widest } = shapes;
-        if layout.len() > MOST_WEIGHTS {
-            return Err(wrong(format!("more than {MOST_WEIGHTS} weights, which no machine holds")));
+        for (what, count) in [("weights", layout.len()), ("numbers between two layers", widest)] {
+            if count > MOST_WEIGHTS {
+                return Err(wrong(format!("more than {MOST_WEIGHTS} {what}, which no machine holds")));
+            }
         }
         Ok(Self { input: input.to_vec(), layers, layout, output, normalisations, widest })
     }

@@ -2,8 +2,9 @@
 //! and their weights are correlated (Uppal et al. 2023, section 4.2).
 
 use super::matmul::{exact_outputs, layer, layer_basis, layer_parameters};
-use super::{MatMulNetwork, Parameter, Recorded, Sampler, require_parameters, rows_by_share};
+use super::{MatMulNetwork, Parameter, Recorded, Sampler, require_few, require_parameters, rows_by_share};
 use crate::activation::Activation;
+use crate::network::volume;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
 
@@ -50,11 +51,12 @@ impl CorrelatedSampler {
         if noise.contains(&0) || trunk.iter().any(|t| t.contains(&0)) {
             return Err(wrong(format!("noise {noise:?} and trunk {trunk:?}; all sizes must be positive")));
         }
+        require_few(trunk.iter().chain([&noise]).map(|size| volume(size)))?;
         let Some(end) = trunk.last() else {
             return Err(wrong("a correlated sampler needs at least one trunk layer".into()));
         };
-        let taken: usize = heads.iter().map(|h| h.input[0] * h.input[1]).sum();
-        if heads.is_empty() || taken != end[0] * end[1] {
+        let taken = heads.iter().map(|head| volume(&head.input)).fold(0, usize::saturating_add);
+        if heads.is_empty() || taken != volume(end) {
             return Err(wrong(format!(
                 "the heads' inputs take {taken} numbers, the trunk ends with {} x {} = {}",
                 end[0],

@@ -1,7 +1,10 @@
 //! The matrix-multiplication sampler (MM): layers X -> (W_l X + B_l) W_r + B_r (Uppal et al. 2023, section 4.2).
 
-use super::{LastLayer, LastWeight, Parameter, Piece, Recorded, Sampler, matrix_and_remainder, require_parameters};
+use super::{
+    LastLayer, LastWeight, Parameter, Piece, Recorded, Sampler, matrix_and_remainder, require_few, require_parameters,
+};
 use crate::activation::Activation;
+use crate::network::volume;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
 
@@ -40,7 +43,8 @@ impl MatMulNetwork {
             let problem = format!("sizes {sizes:?} and outputs {outputs:?}; all must be positive");
             return Err(Error::Argument { name: "sampler".into(), problem });
         }
-        let kept = outputs.iter().map(|s| s[0] * s[1]).sum();
+        let kept = outputs.iter().map(|size| volume(size)).fold(0, usize::saturating_add);
+        require_few(sizes.iter().map(|size| volume(size)).chain([kept]))?;
         Ok(Self { prefix: prefix.into(), sizes, outputs: outputs.to_vec(), kept, activation })
     }
 

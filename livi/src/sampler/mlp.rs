@@ -1,6 +1,6 @@
 //! The fully connected sampler: z -> affine -> activation -> ... -> theta.
 
-use super::{LastLayer, Parameter, Piece, Recorded, Sampler, require_parameters};
+use super::{LastLayer, Parameter, Piece, Recorded, Sampler, require_few, require_parameters};
 use crate::activation::Activation;
 use crate::{Error, Result};
 use autograd::{Tape, Var};
@@ -23,6 +23,7 @@ impl MlpSampler {
             let problem = format!("latents, hidden widths and weights {widths:?}; all must be positive");
             return Err(Error::Argument { name: "sampler".into(), problem });
         }
+        require_few(widths.iter().copied())?;
         Ok(Self { widths, activation })
     }
 }

@@ -14,7 +14,7 @@ pub use matmul::{MatMulNetwork, MatMulSampler, two_sided};
 pub use mlp::MlpSampler;
 pub use sizes::{matrix_and_remainder, rows_by_share};
 
-use crate::network::Layout;
+use crate::network::{Layout, MOST_WEIGHTS, volume};
 use crate::{Error, Result};
 use autograd::{Tape, Var};
 use rand::rngs::StdRng;
@@ -34,7 +34,7 @@ pub struct Parameter {
 impl Parameter {
     /// Number of elements.
     pub fn elements(&self) -> usize {
-        self.shape.iter().fold(1, |elements, &length| elements.saturating_mul(length))
+        volume(&self.shape)
     }
 }
 
@@ -45,6 +45,17 @@ fn require_parameters(given: &[Var], expected: usize) -> Result<()> {
     }
     let problem = format!("{} were given, expected {expected}", given.len());
     Err(Error::Argument { name: "parameters of the sampler".into(), problem })
+}
+
+/// Refuses sizes that no machine holds.
+fn require_few(sizes: impl IntoIterator<Item = usize>) -> Result<()> {
+    match sizes.into_iter().find(|&size| size > MOST_WEIGHTS) {
+        None => Ok(()),
+        Some(_) => {
+            let problem = format!("more than {MOST_WEIGHTS} numbers in one of its layers, which no machine holds");
+            Err(Error::Argument { name: "sampler".into(), problem })
+        }
+    }
 }
 
 /// The linear map that ends a part of a sampler; biases have no part in the Jacobian and are left out.
@@ -120,6 +131,67 @@ pub struct Recorded {
     pub entry: Var,
     /// Its derivative: row k is the tangent of `entry` for the k-th latent, shape (d, 1, ..), the same for every S.
     pub entry_basis: Var,
+}
+
+impl Recorded {
+    /// A sampler that does not begin with an affine map: its latents are its entry. What is saved by one that does is one product for each latent
+    /// direction.
+    ///
+    /// # Errors
+    /// Those of recording.
+    pub fn from_latents(tape: &mut Tape, latents: Var, theta: Var, pieces: Vec<Piece>) -> Result<Self> {
+        let d = tape.shape(latents).last().copied().unwrap_or(0);
+        let basis = tape.identity(d, tape.dtype(latents));
+        let entry_basis = tape.reshape(basis, &[d, 1, d])?;
+        Ok(Self { latents, theta, pieces, entry: latents, entry_basis })
+    }
+}
+
+/// Records a sampler for latents of shape (S, d), and refuses what does not have the shapes that [`Recorded`] promises.
+///
+/// # Errors
+/// [`Error::Argument`] naming the part and both shapes; those of the sampler.
+pub fn record(sampler: &dyn Sampler, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {
+    let recorded = sampler.record(tape, parameters, latents)?;
+    let (samples, d) = (tape.shape(latents)[0], sampler.latents());
+    let require = |name: &str, found: &[usize], expected: &[usize]| {
+        if found == expected {
+            return Ok(());
+        }
+        let problem = format!("has shape {found:?}, expected {expected:?}");
+        Err(Error::Argument { name: format!("{name} of the recorded sampler"), problem })
+    };
+    require("theta", tape.shape(recorded.theta), &[samples, sampler.outputs()])?;
+    require("latents", tape.shape(recorded.latents), &[samples, d])?;
+    let entry = tape.shape(recorded.entry);
+    require("entry", entry, &[&[samples], entry.get(1..).unwrap_or(&[])].concat())?;
+    require("entry_basis", tape.shape(recorded.entry_basis), &[&[d, 1], &entry[1..]].concat())?;
+    let mut made = 0;
+    for piece in &recorded.pieces {
+        let (inside, outputs) = match piece.last {
+            LastLayer::Dense { weight } => {
+                let [outputs, inputs] = matrix(tape, weight)?;
+                (vec![samples, inputs], outputs)
+            }
+            LastLayer::TwoSided { left, right } => {
+                let ([rows, inner_rows], [inner_columns, columns]) =
+                    (matrix(tape, left.value)?, matrix(tape, right.value)?);
+                (vec![samples, inner_rows, inner_columns], rows * columns)
+            }
+        };
+        require("hidden", tape.shape(piece.hidden), &inside)?;
+        made += outputs;
+    }
+    require("the output of all pieces", &[made], &[sampler.outputs()])?;
+    Ok(recorded)
+}
+
+/// Rows and columns of a last layer's weight.
+fn matrix(tape: &Tape, weight: Var) -> Result<[usize; 2]> {
+    <[usize; 2]>::try_from(tape.shape(weight)).map_err(|_| Error::Argument {
+        name: "last layer of the recorded sampler".into(),
+        problem: format!("has a weight of shape {:?}, expected a matrix", tape.shape(weight)),
+    })
 }
 
 /// A neural sampler of weight vectors.

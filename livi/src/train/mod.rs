@@ -8,6 +8,7 @@ mod program;
 mod run;
 mod saved;
 mod schedule;
+mod signature;
 mod targets;
 mod trainer;
 

@@ -8,7 +8,7 @@ use crate::draw::{Draw, Sampled};
 use crate::entropy::{Constants, DirectionInputs, Method, Surrogate, record_exact, record_surrogate};
 use crate::likelihood::{gaussian_log_likelihood, softmax_log_likelihood};
 use crate::model::Model;
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, record};
 use autograd::{DType, Options, Plan, Request, Tape, Var};
 
 /// Sizes of the data a program is recorded for.
@@ -364,7 +364,7 @@ impl Measured {
             &sampled.recorded
         } else {
             let first = t.narrow(sampled.latents, 0, 0, latents)?;
-            own = sampler.record(t, &sampled.parameters, first)?;
+            own = record(sampler, t, &sampled.parameters, first)?;
             &own
         };
         let weight = 1.0 / latents as f64;

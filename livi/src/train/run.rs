@@ -4,11 +4,13 @@
 //! checkpoint as one that was not.
 
 use super::saved::{FINISHED, describe, require_same_data};
+use super::signature::Signature;
 use super::{Terms, Trainer};
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::entropy::Method;
 use crate::export::{NamedTensor, TensorData};
+use crate::posterior::Posterior;
 use crate::run_folder::RunFolder;
 use crate::{Error, Result};
 use autograd::Device;
@@ -125,6 +127,7 @@ pub fn run(
     let mut saved = None;
     if let Some(checkpoint) = folder.load_checkpoint()? {
         require_same_data(&checkpoint, dataset)?;
+        Signature::require(trainer.own_model(), &checkpoint.tensors)?;
         trainer.restore(checkpoint.step, &checkpoint.tensors)?;
         saved = Some(checkpoint.step);
         if let Some(reason) = checkpoint.tensors.metadata().get(FINISHED).and_then(|name| Reason::from_name(name)) {
@@ -138,11 +141,70 @@ pub fn run(
     }
     observer.started(trainer.step_count(), trainer.total_steps());
     let tf32 = matches!(trainer.device(), Device::Cuda { tf32: true, .. });
-    let mut keeper = Keeper { folder, description: describe(config, dataset)?, saved, tf32 };
+    let mut description = describe(dataset, trainer.outputs())?;
+    if let Some(own) = trainer.own_model() {
+        description.extend(own.metadata()?);
+    }
+    let mut keeper = Keeper { folder, description, saved, tf32 };
     let reason = steps(config, trainer, &mut keeper, stop, observer);
     observer.ended();
     let (steps, best_step) = (trainer.step_count(), trainer.best_step());
     Ok(Ending { steps, reason: reason?, best_step, seconds: begin.elapsed().as_secs_f64() })
+}
+
+impl Trainer {
+    /// Trains to the end in memory, all components and with early stopping where the configuration asks for it. [`run`] does the same in a run
+    /// folder, with checkpoints.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::advance`] and of prediction.
+    pub fn fit(mut self, observer: &mut dyn Observer) -> Result<Posterior> {
+        if let Some(warning) = warning(self.config()) {
+            observer.warned(warning);
+        }
+        observer.started(self.step_count(), self.total_steps());
+        let mut done = self.component_done() && !self.next_component()?;
+        while !done {
+            match advance(&mut self, observer) {
+                Ok(advanced) => done = advanced.reason.is_some(),
+                Err(error) => {
+                    observer.ended();
+                    return Err(error);
+                }
+            }
+        }
+        observer.ended();
+        self.into_posterior()
+    }
+}
+
+/// What a step came to.
+struct Advanced {
+    terms: Terms,
+    /// Mean log-likelihood of the validation rows, where they were evaluated.
+    score: Option<f64>,
+    /// Why training is over, where it is.
+    reason: Option<Reason>,
+}
+
+/// One step with all that belongs to it: validation, and the next component after the last step of one.
+fn advance(trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Advanced> {
+    let terms = trainer.advance()?;
+    observer.stepped(&terms);
+    let score = if trainer.evaluation_due() { trainer.evaluate()? } else { None };
+    if let Some((log_likelihood, _)) = score {
+        observer.validated(terms.step, log_likelihood);
+    }
+    let ended = match score {
+        Some((_, true)) => Some(Reason::EarlyStopping),
+        _ if trainer.component_done() => Some(Reason::AllSteps),
+        _ => None,
+    };
+    let reason = match ended {
+        Some(_) if trainer.next_component()? => None,
+        ended => ended,
+    };
+    Ok(Advanced { terms, score: score.map(|(log_likelihood, _)| log_likelihood), reason })
 }
 
 fn steps(
@@ -159,23 +221,11 @@ fn steps(
             keeper.save(trainer, Some(Reason::AllSteps))?;
             return Ok(Reason::AllSteps);
         }
-        let terms = trainer.advance().map_err(|error| keeper.advise(error))?;
-        observer.stepped(&terms);
-        let score = if trainer.evaluation_due() { trainer.evaluate()? } else { None };
-        let ended = match score {
-            Some((_, true)) => Some(Reason::EarlyStopping),
-            _ if trainer.component_done() => Some(Reason::AllSteps),
-            _ => None,
-        };
-        let reason = match ended {
-            Some(_) if trainer.next_component()? => None,
-            ended => ended,
-        };
+        let Advanced { terms, score, reason } = advance(trainer, observer).map_err(|error| keeper.advise(error))?;
         if reason.is_some() || terms.step.is_multiple_of(log_every) {
             keeper.folder.append_metrics(&terms)?;
         }
-        if let Some((log_likelihood, _)) = score {
-            observer.validated(terms.step, log_likelihood);
+        if let Some(log_likelihood) = score {
             let record = json!({ "step": terms.step, "validation_log_likelihood": log_likelihood });
             keeper.folder.append_metrics(&record)?;
         }

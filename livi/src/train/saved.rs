@@ -3,8 +3,9 @@
 //! The checkpoint's metadata hold what the tensors alone do not say: the standardisation, the names of the columns and the number of network
 //! outputs. So prediction needs the run folder and nothing else.
 
+use super::Reason;
 use super::component::Component;
-use super::{Reason, outputs};
+use super::signature::Signature;
 use crate::config::{Config, Dtype, LikelihoodKind};
 use crate::data::{Dataset, Standardiser};
 use crate::device::processor;
@@ -50,8 +51,22 @@ impl Saved {
     /// # Errors
     /// [`Error::File`] when the folder has no checkpoint yet, or its files are damaged, foreign or do not fit each other.
     pub fn open(folder: &RunFolder) -> Result<Self> {
+        Self::read(folder, None)
+    }
+
+    /// The same for a run that was trained with a model of one's own ([`Trainer::with_model`](super::Trainer::with_model)): the same model again,
+    /// for instance made with [`stored_config`].
+    ///
+    /// # Errors
+    /// As for [`Saved::open`]; also where the tensors of the two models differ.
+    pub fn with_model(folder: &RunFolder, model: Model) -> Result<Self> {
+        Self::read(folder, Some(model))
+    }
+
+    fn read(folder: &RunFolder, own: Option<Model>) -> Result<Self> {
         let config = stored_config(folder)?;
         let Checkpoint { step, tensors } = folder.require_checkpoint()?;
+        Signature::require(own.as_ref().map(Signature::of).as_ref(), &tensors)?;
         let input_names: Vec<String> = json(&tensors, INPUT_NAMES)?;
         let output_names: Vec<String> = json(&tensors, OUTPUT_NAMES)?;
         let standardiser: Standardiser = json(&tensors, STANDARDISER)?;
@@ -60,7 +75,13 @@ impl Saved {
         if standardiser.x_mean.len() != input_names.len() || standardiser.y_mean.len() != output_names.len() {
             return Err(tensors.problem(place(STANDARDISER), "does not fit the names of the columns"));
         }
-        let model = Model::new(&config, input_names.len(), columns)?;
+        let model = match own {
+            Some(own) => own,
+            None => Model::new(&config, input_names.len(), columns)?,
+        };
+        if (model.network.inputs(), model.network.outputs()) != (input_names.len(), columns) {
+            return Err(tensors.problem(place(OUTPUTS), "does not fit the network"));
+        }
         let (last, best_step) = state(&tensors, &config, model.parameter_count())?;
         let (mut components, _) = Component::read_finished(&tensors, model.parameter_count())?;
         components.push(last);
@@ -169,8 +190,7 @@ fn leaves(config: &Config) -> Result<BTreeMap<String, String>> {
 }
 
 /// What the checkpoint's metadata say about the data.
-pub(super) fn describe(config: &Config, dataset: &Dataset) -> Result<BTreeMap<String, String>> {
-    let columns = outputs(config, dataset)?;
+pub(super) fn describe(dataset: &Dataset, columns: usize) -> Result<BTreeMap<String, String>> {
     let entry = |key: &str, value: serde_json::Result<String>| match value {
         Ok(text) => Ok((key.to_string(), text)),
         Err(error) => Err(Error::Argument { name: place(key), problem: error.to_string() }),

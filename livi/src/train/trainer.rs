@@ -9,8 +9,9 @@ use super::optimiser::first_correction;
 use super::plans::StepPlans;
 use super::program::{DataShape, Program};
 use super::schedule::{complexity_weight, rate_factor};
+use super::signature::Signature;
 use super::targets::{Encoded, encode, outputs};
-use crate::config::Config;
+use crate::config::{Config, LikelihoodKind};
 use crate::data::{Batches, Dataset, Training};
 use crate::device::{beside_training, is_card, memory_limit, require_memory};
 use crate::entropy::Directions;
@@ -84,6 +85,8 @@ pub struct Trainer {
     validation: Option<Encoded>,
     best: Option<Best>,
     posterior: Posterior,
+    /// Of a model that is not the configuration's.
+    own: Option<Signature>,
 }
 
 impl Trainer {
@@ -102,14 +105,76 @@ impl Trainer {
     /// As for [`Trainer::new`]; [`autograd::Error::Device`] for a device that cannot be used.
     pub fn on(config: &Config, dataset: &Dataset, device: Device, memory: Option<usize>) -> Result<Self> {
         config.validate()?;
+        let model = Model::new(config, dataset.training.inputs(), outputs(config, dataset)?)?;
+        Self::made(config, model, None, dataset, device, memory)
+    }
+
+    /// The same with a model of one's own ([`Model::of`]). A run folder that it is trained into by [`run`](super::run) is read by
+    /// [`Saved::with_model`](super::Saved::with_model).
+    ///
+    /// # Errors
+    /// As for [`Trainer::on`]; [`Error::Argument`] for a model that does not fit the data or has another likelihood than the configuration.
+    ///
+    /// # Examples
+    /// ```
+    /// use livi::activation::Activation;
+    /// use livi::config::Config;
+    /// use livi::data::{Dataset, Training, toy};
+    /// use livi::model::Model;
+    /// use livi::network::{Layer, Network};
+    /// use livi::train::{Silent, Trainer};
+    /// let mut config = Config::default();
+    /// config.set("data.source=memory")?;
+    /// config.set("training.steps=20")?;
+    /// let layers = vec![Layer::linear("in", 5), Layer::Activation(Activation::Tanh), Layer::linear("out", 1)];
+    /// let model = Model::of(&config, Network::new(&[1], layers)?, None)?;
+    /// let (training, standardiser) = (Training::Table(toy::training_table(0)?), toy::standardiser());
+    /// let data = Dataset { name: "toy".into(), training, validation: None, test: None, standardiser };
+    /// let trainer = Trainer::with_model(&config, model, &data, autograd::Device::Cpu { threads: 1 }, None)?;
+    /// let posterior = trainer.fit(&mut Silent)?;
+    /// assert_eq!(posterior.draw(3, 1)?.len(), 3 * 16);
+    /// # Ok::<(), livi::Error>(())
+    /// ```
+    pub fn with_model(
+        config: &Config,
+        model: Model,
+        dataset: &Dataset,
+        device: Device,
+        memory: Option<usize>,
+    ) -> Result<Self> {
+        config.validate()?;
+        if model.likelihood != config.likelihood.kind {
+            let problem =
+                format!("has the likelihood `{}`, the configuration `{}`", model.likelihood, config.likelihood.kind);
+            return Err(Error::Argument { name: "model".into(), problem });
+        }
+        let (inputs, needed) = (dataset.training.inputs(), outputs(config, dataset)?);
+        let found = (model.network.inputs(), model.network.outputs());
+        // Classes that no row has are allowed.
+        let spare = model.likelihood == LikelihoodKind::Softmax && found.1 > needed;
+        if found.0 != inputs || (found.1 != needed && !spare) {
+            let problem =
+                format!("takes {} numbers and makes {}, but the data need {inputs} and {needed}", found.0, found.1);
+            return Err(Error::Argument { name: "network".into(), problem });
+        }
+        let own = Signature::of(&model);
+        Self::made(config, model, Some(own), dataset, device, memory)
+    }
+
+    fn made(
+        config: &Config,
+        model: Model,
+        own: Option<Signature>,
+        dataset: &Dataset,
+        device: Device,
+        memory: Option<usize>,
+    ) -> Result<Self> {
         if config.training.early_stopping.patience_evaluations > 0 && dataset.validation.is_none() {
             let problem = "has none, but the settings ask for early stopping".into();
             return Err(Error::Argument { name: "validation rows of the data set".into(), problem });
         }
-        let kind = config.likelihood.kind;
-        let columns = outputs(config, dataset)?;
+        let (kind, columns) = (model.likelihood, model.network.outputs());
         let (rows, inputs) = (dataset.training.rows(), dataset.training.inputs());
-        let model = Model::new(config, inputs, columns)?;
         let validation =
             dataset.validation.as_ref().map(|v| encode(kind, v, &dataset.standardiser, columns)).transpose()?;
         let batch = config.training.batch_rows(rows);
@@ -168,6 +233,7 @@ impl Trainer {
             validation,
             best: None,
             posterior,
+            own,
         };
         trainer.begin_component()?;
         Ok(trainer)
@@ -437,6 +503,16 @@ impl Trainer {
     pub fn into_posterior(mut self) -> Result<Posterior> {
         self.posterior()?;
         Ok(self.posterior)
+    }
+
+    /// Outputs of the network.
+    pub(super) fn outputs(&self) -> usize {
+        self.posterior.model.network.outputs()
+    }
+
+    /// What a checkpoint says about a model that is not the configuration's.
+    pub(super) fn own_model(&self) -> Option<&Signature> {
+        self.own.as_ref()
     }
 
     /// Step of the best state on the validation rows, if any was evaluated.

@@ -7,6 +7,7 @@ use crate::device::is_card;
 use crate::entropy::{
     GramFigures, GramMachine, GramPrograms, Method, ResidentGram, ResidentPrograms, Spectrum, parameters, record_exact,
 };
+use crate::sampler::record;
 use crate::spectral::Real;
 use autograd::{DType, Machine, Plan, Request, Tape};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ impl Task<'_> {
         let mut tape = Tape::new();
         let vars = parameters::declare(&mut tape, self.sampler, DType::F64);
         let latent = tape.named_input("latent", &[1, d], DType::F64);
-        let recorded = self.sampler.record(&mut tape, &vars, latent)?;
+        let recorded = record(self.sampler, &mut tape, &vars, latent)?;
         let value = record_exact(&mut tape, &recorded, self.sigma)?.half_log_det;
         let plan = Plan::new(&tape, &Request::outputs(&[value]))?;
         let bytes = plan.peak_bytes();

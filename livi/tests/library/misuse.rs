@@ -1,9 +1,9 @@
 //! What a program that uses the library may get wrong is answered by an error that says what was expected.
 
-use livi::Result;
+use super::data::{config, dataset, names, posterior, refused, table};
 use livi::activation::Activation;
-use livi::config::{Config, LikelihoodKind};
-use livi::data::{Batches, Dataset, Standardiser, Table, Training, split_rows};
+use livi::config::LikelihoodKind;
+use livi::data::{Batches, Standardiser, Table, split_rows};
 use livi::metrics::ClassPredictions;
 use livi::posterior::Posterior;
 use livi::predict::{predict_in_parts, prediction_columns};
@@ -11,41 +11,6 @@ use livi::run_folder::RunFolder;
 use livi::sampler::{MatMulSampler, MlpSampler, Sampler};
 use livi::train::{Silent, Trainer, encode, run};
 use std::sync::atomic::AtomicBool;
-
-fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| name.to_string()).collect()
-}
-
-fn table() -> Table {
-    let x = (0..24).map(|k| f64::from(k % 7)).collect();
-    let y = (0..24).map(|k| f64::from(k * k % 11)).collect();
-    Table::new(x, y, 12, names(&["a", "b"]), names(&["u", "v"])).unwrap()
-}
-
-fn dataset() -> Dataset {
-    let standardiser = Standardiser::fit(&table()).unwrap();
-    let training = Training::Table(table());
-    Dataset { name: "mine".into(), training, validation: None, test: None, standardiser }
-}
-
-fn config(settings: &[&str]) -> Config {
-    let mut config = Config::default();
-    let small =
-        ["data.source=memory", "network.hidden=[3]", "sampler.latent=[2]", "sampler.hidden=[4]", "training.steps=3"];
-    small.iter().chain(settings).for_each(|setting| config.set(setting).unwrap());
-    config
-}
-
-fn posterior() -> Posterior {
-    let mut trainer = Trainer::new(&config(&[]), &dataset(), 1, None).unwrap();
-    trainer.advance().unwrap();
-    trainer.into_posterior().unwrap()
-}
-
-fn refused<T>(result: Result<T>, parts: &[&str]) {
-    let message = result.err().expect("an error").to_string();
-    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
-}
 
 #[test]
 fn predictions_want_as_many_numbers_as_their_shapes_have() {
