@@ -71,3 +71,8 @@ pub mod train;
 pub mod verify;
 
 pub use error::{Error, Result};
+
+/// The README's program is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
