@@ -37,7 +37,7 @@ mod transform;
 
 pub use dtype::DType;
 pub use error::{Error, Result};
-pub use exec::{Device, Element, Machine, PlanId};
+pub use exec::{Device, Element, MOST_THREADS, Machine, PlanId};
 
 pub use plan::{Options, Plan, Request, StepCost, StepKind};
 

@@ -1,14 +1,14 @@
 //! Where livi computes, and how much memory there is for it.
 
 use crate::Result;
-use autograd::{Device, Machine};
+use autograd::{Device, MOST_THREADS, Machine};
 
 /// What a card's free memory is divided by for the part that plans leave alone: evaluation beside training, scratch memory, other programs.
 const LEFT_ALONE: usize = 8;
 
-/// This computer's processor, with all threads of the current rayon pool.
+/// This computer's processor, with all threads of the current rayon pool, as many of them as a device may have.
 pub fn processor() -> Device {
-    Device::Cpu { threads: rayon::current_num_threads() }
+    Device::Cpu { threads: rayon::current_num_threads().min(MOST_THREADS) }
 }
 
 /// Whether plans run beside this program, in memory of their own: on a card, or on its emulation.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The most threads that a machine may have.
-pub(super) const MOST_THREADS: usize = 1024;
+pub const MOST_THREADS: usize = 1024;
 
 /// Where plans run.
 ///

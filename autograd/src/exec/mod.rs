@@ -15,7 +15,7 @@ use crate::{DType, Error, Plan, Result, Var};
 use cpu::Cpu;
 use cuda::Cuda;
 use cuda_kernels::Precision;
-pub use device::Device;
+pub use device::{Device, MOST_THREADS};
 use memory::{ALIGNMENT, Mirror, Storage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,7 +9,7 @@ use super::whole_numbers::from_0;
 use crate::config::Config;
 use crate::data;
 use crate::device::require_memory;
-use crate::entropy::{FULL_DEPTH, Method, Settings, Target};
+use crate::entropy::{FULL_DEPTH, Method, Settings, Target, sigma_problem};
 use crate::model::Model;
 use crate::pictures::standard_normal_latents;
 use crate::posterior::Posterior;
@@ -200,8 +200,6 @@ fn method(text: &str) -> std::result::Result<Method, String> {
 }
 
 fn sigma(text: &str) -> std::result::Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
-        _ => Err("expected a finite number above 0".into()),
-    }
+    let value = text.parse::<f64>().unwrap_or(f64::NAN);
+    sigma_problem(value).map_or(Ok(value), Err)
 }

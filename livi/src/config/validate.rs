@@ -6,7 +6,7 @@ use super::{
     SamplerConfig, TrainingConfig,
 };
 use crate::data::images::augment::Augmentation;
-use crate::entropy::Method;
+use crate::entropy::{Method, sigma_problem};
 use crate::{Error, Result};
 
 pub(super) fn validate(config: &Config) -> Result<()> {
@@ -121,7 +121,9 @@ fn network(network: &NetworkConfig) -> Result<()> {
 }
 
 fn sampler(sampler: &SamplerConfig) -> Result<()> {
-    positive("sampler.sigma", sampler.sigma)?;
+    if let Some(problem) = sigma_problem(sampler.sigma) {
+        return Err(Error::Config { key: "sampler.sigma".into(), problem });
+    }
     positive("sampler.init_scale", sampler.init_scale)?;
     sizes("sampler.latent", &sampler.latent)?;
     sizes("sampler.hidden", &sampler.hidden)?;

@@ -6,6 +6,7 @@ use crate::spectral::Real;
 use crate::{Error, Result};
 use autograd::{DType, Element, Tape, Var};
 use rand::rngs::StdRng;
+use std::ops::RangeInclusive;
 
 /// How much work the matrix-free methods do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -183,13 +184,22 @@ pub fn estimates<T: Real + Element>(
     Ok(estimates)
 }
 
-/// Refuses a sigma that is not positive and finite.
+/// Standard deviations whose squares single precision can hold.
+const SIGMAS: RangeInclusive<f64> = 1e-18..=1e18;
+
+/// What is wrong with a standard deviation of the noise on a sampler's output, if anything is.
+pub(crate) fn sigma_problem(sigma: f64) -> Option<String> {
+    let (least, most) = (SIGMAS.start(), SIGMAS.end());
+    (!SIGMAS.contains(&sigma))
+        .then(|| format!("is {sigma:e}, expected a finite number above 0, from {least:e} to {most:e}"))
+}
+
+/// Refuses such a standard deviation.
+///
+/// # Errors
+/// [`Error::Argument`] named `sigma`.
 pub(crate) fn check_sigma(sigma: f64) -> Result<()> {
-    if sigma > 0.0 && sigma.is_finite() {
-        return Ok(());
-    }
-    let problem = format!("is {sigma}, expected a positive finite number");
-    Err(Error::Argument { name: "sigma".into(), problem })
+    sigma_problem(sigma).map_or(Ok(()), |problem| Err(Error::Argument { name: "sigma".into(), problem }))
 }
 
 /// The entropy report of estimates at several latents: means, constants added; the standard error is that of the mean over probes, with the

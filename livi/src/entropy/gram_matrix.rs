@@ -1,5 +1,6 @@
 //! The smaller Gram matrix of a Jacobian as numbers, and the log-determinant that it gives.
 
+use super::estimate::check_sigma;
 use crate::{Error, Result};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
@@ -122,7 +123,7 @@ impl GramMatrix {
     /// [`Error::Argument`] for a sigma that is not positive and finite, or a matrix that was factored already; [`Error::Numerical`] when it is not
     /// finite or the sum is not positive definite to working precision.
     pub fn factor(&mut self, sigma: f64) -> Result<GramFactor<'_>> {
-        super::check_sigma(sigma)?;
+        check_sigma(sigma)?;
         if self.factored {
             let problem = "was factored already, expected new rows".into();
             return Err(Error::Argument { name: "Gram matrix".into(), problem });

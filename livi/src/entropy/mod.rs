@@ -27,11 +27,11 @@ mod tangents;
 
 pub use accumulation::Accumulation;
 pub use directions::{DirectionPrograms, Directions};
-pub(crate) use estimate::check_sigma;
 pub use estimate::{
     Direction, DirectionInputs, Estimate, Settings, Surrogate, Target, combine, estimate, estimates, record_surrogate,
     takes_several,
 };
+pub(crate) use estimate::{check_sigma, sigma_problem};
 pub use exact::{ExactEntropy, record_exact};
 pub use gram::{GramMachine, GramPrograms};
 pub use gram_matrix::{GramFactor, GramFigures, GramMatrix};

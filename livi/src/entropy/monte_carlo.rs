@@ -6,6 +6,7 @@
 
 use super::estimate::check_sigma;
 use super::parameters;
+use crate::device::require_memory;
 use crate::sampler::{Sampler, record};
 use crate::spectral::mean_and_standard_error;
 use crate::{Error, Result};
@@ -86,6 +87,8 @@ pub fn entropy_bracket(
         return refuse("components", format!("are {components:?}, expected ascending positive numbers"));
     }
     let most = components[components.len() - 1];
+    let numbers = draws.checked_mul(2 * components.len()).and_then(|numbers| numbers.checked_add(most));
+    require_memory(numbers, size_of::<f64>(), "ask for fewer draws or components")?;
     let mut evaluator = Evaluator::new(sampler, parameters, most + 1, device)?;
     let mut generator = StdRng::seed_from_u64(seed);
     let mut samples = vec![(Vec::with_capacity(draws), Vec::with_capacity(draws)); components.len()];

@@ -9,13 +9,19 @@ pub(crate) fn declare(tape: &mut Tape, sampler: &dyn Sampler, dtype: DType) -> V
     sampler.parameters().iter().map(|p| tape.named_input(p.name.clone(), &p.shape, dtype)).collect()
 }
 
+fn other_number(found: usize, expected: usize) -> Error {
+    Error::Argument {
+        name: "sampler weights".into(),
+        problem: format!("there are {found} tensors, expected {expected}"),
+    }
+}
+
 /// Refuses values whose number or lengths do not fit the sampler, or that are not finite.
 pub(crate) fn check(sampler: &dyn Sampler, values: &[Vec<f64>]) -> Result<()> {
     let parameters = sampler.parameters();
     let refuse = |name: String, problem: String| Err(Error::Argument { name, problem });
     if parameters.len() != values.len() {
-        let problem = format!("there are {}, expected {}", values.len(), parameters.len());
-        return refuse("sampler weights".into(), problem);
+        return Err(other_number(values.len(), parameters.len()));
     }
     for (parameter, values) in parameters.iter().zip(values) {
         let expected: usize = parameter.shape.iter().product();
@@ -31,7 +37,13 @@ pub(crate) fn check(sampler: &dyn Sampler, values: &[Vec<f64>]) -> Result<()> {
 }
 
 /// Writes the weights that the machine's plans read; others (such as biases that have no part in a Jacobian) have no buffer there.
+///
+/// # Errors
+/// As many tensors as there are not.
 pub(crate) fn write(machine: &mut Machine, vars: &[Var], values: &[Vec<f64>]) -> Result<()> {
+    if vars.len() != values.len() {
+        return Err(other_number(values.len(), vars.len()));
+    }
     for (&var, values) in vars.iter().zip(values) {
         match machine.write_f64(var, values) {
             Ok(()) | Err(autograd::Error::Unbound { .. }) => {}

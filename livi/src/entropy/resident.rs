@@ -5,9 +5,10 @@
 //! is a plan too: of a matrix with 9,025 rows, four numbers come back.
 
 use super::accumulation::{Accumulation, least_work};
+use super::estimate::check_sigma;
 use super::folding::Factor;
 use super::linearised::{Linearised, Planner, Product};
-use super::{GramFigures, check_sigma, parameters};
+use super::{GramFigures, parameters};
 use crate::sampler::Sampler;
 use crate::{Error, Result};
 use autograd::{DType, Machine, Plan, PlanId, Request, Tape, Var};

@@ -27,7 +27,7 @@ pub fn rmse(predictions: &[f64], targets: &[f64]) -> Result<f64> {
 /// Part of the targets inside their intervals, ends included, in [0, 1].
 ///
 /// # Errors
-/// [`crate::Error::Argument`] when lengths differ or are 0, or a number is not finite.
+/// [`crate::Error::Argument`] when lengths differ or are 0, a number is not finite, or an upper end lies below its lower one.
 ///
 /// # Examples
 /// ```
@@ -36,10 +36,9 @@ pub fn rmse(predictions: &[f64], targets: &[f64]) -> Result<f64> {
 /// ```
 pub fn coverage(lower: &[f64], upper: &[f64], targets: &[f64]) -> Result<f64> {
     require_not_empty("targets", targets)?;
-    for (name, values) in [("lower ends", lower), ("upper ends", upper), ("targets", targets)] {
-        require_length(name, values.len(), targets.len())?;
-        require_finite(name, values)?;
-    }
+    require_length("lower ends", lower.len(), targets.len())?;
+    require_intervals(lower, upper)?;
+    require_finite("targets", targets)?;
     let inside = lower.iter().zip(upper).zip(targets).filter(|((low, high), target)| (low..=high).contains(&target));
     Ok(inside.count() as f64 / targets.len() as f64)
 }
@@ -47,13 +46,25 @@ pub fn coverage(lower: &[f64], upper: &[f64], targets: &[f64]) -> Result<f64> {
 /// Mean width of the intervals: less is sharper. It says something only beside the coverage.
 ///
 /// # Errors
-/// [`crate::Error::Argument`] when lengths differ or are 0, or a number is not finite.
+/// [`crate::Error::Argument`] when lengths differ or are 0, a number is not finite, or an upper end lies below its lower one.
 pub fn sharpness(lower: &[f64], upper: &[f64]) -> Result<f64> {
     require_not_empty("lower ends", lower)?;
+    require_intervals(lower, upper)?;
+    Ok(lower.iter().zip(upper).map(|(low, high)| high - low).sum::<f64>() / lower.len() as f64)
+}
+
+/// Refuses ends that do not belong together: other lengths, numbers that are not finite, upper ends below lower ones.
+fn require_intervals(lower: &[f64], upper: &[f64]) -> Result<()> {
     require_length("upper ends", upper.len(), lower.len())?;
     require_finite("lower ends", lower)?;
     require_finite("upper ends", upper)?;
-    Ok(lower.iter().zip(upper).map(|(low, high)| high - low).sum::<f64>() / lower.len() as f64)
+    match lower.iter().zip(upper).position(|(low, high)| low > high) {
+        None => Ok(()),
+        Some(at) => {
+            let problem = format!("index {at} is {}, below the lower end {}", upper[at], lower[at]);
+            Err(argument("upper ends", problem))
+        }
+    }
 }
 
 /// A mean over runs or splits with its standard error.

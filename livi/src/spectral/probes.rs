@@ -7,6 +7,7 @@ use super::Real;
 use super::arguments::{expect_positive, refuse};
 use super::kernels::{norm, orthogonalise, orthogonalise_scratch, scale};
 use crate::Result;
+use crate::device::require_memory;
 
 /// Fills `out` with independent signs, +1 or -1 with equal probability.
 ///
@@ -71,6 +72,7 @@ pub fn orthonormal_probes<T: Real, R: Rng + ?Sized>(
     if count > dimension {
         return refuse("count", format!("is {count}, R^{dimension} has no more than {dimension} orthogonal vectors"));
     }
+    require_memory(count.checked_mul(dimension), size_of::<T>(), "ask for fewer probes")?;
     let mut probes = vec![T::from_f64(0.0); count * dimension];
     let mut scratch = vec![0.0; orthogonalise_scratch(count)];
     for index in 0..count {

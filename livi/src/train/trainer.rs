@@ -333,8 +333,13 @@ impl Trainer {
     /// Does one step and returns the terms before its update.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a term is NaN or infinite; those of running.
+    /// [`Error::NotFinite`] if a term is NaN or infinite; [`Error::Argument`] if the component in training has done all its steps; those of running.
     pub fn advance(&mut self) -> Result<Terms> {
+        if self.component_done() {
+            let problem =
+                format!("the component has done all its {} steps; begin the next one by `next_component`", self.steps);
+            return Err(Error::Argument { name: "trainer".into(), problem });
+        }
         let done = self.step - self.begun;
         let t = done + 1;
         let training = &self.config.training;

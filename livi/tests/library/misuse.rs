@@ -4,7 +4,10 @@ use super::data::{config, dataset, names, posterior, refused, table};
 use livi::activation::Activation;
 use livi::config::LikelihoodKind;
 use livi::data::{Batches, Standardiser, Table, split_rows};
+use livi::device::processor;
+use livi::entropy::{GramPrograms, entropy_bracket};
 use livi::metrics::ClassPredictions;
+use livi::metrics::regression::{coverage, sharpness};
 use livi::posterior::Posterior;
 use livi::predict::{predict_in_parts, prediction_columns};
 use livi::run_folder::RunFolder;
@@ -106,4 +109,25 @@ fn numbers_beyond_all_measure_are_refused() {
     let mut index = vec![1];
     Batches::new(0, 4, 1).fill(3, &mut index);
     assert!(index.is_empty());
+}
+
+#[test]
+fn what_has_come_to_its_end_or_fits_nothing_is_refused() {
+    let mut trainer = Trainer::new(&config(&[]), &dataset(), 1, None).unwrap();
+    for step in 1..=3 {
+        assert_eq!(trainer.advance().unwrap().step, step);
+    }
+    refused(trainer.advance(), &["trainer", "all its 3 steps", "next_component"]);
+    let sampler = MlpSampler::new(2, &[3], 5, Activation::Tanh).unwrap();
+    let weights: Vec<Vec<f64>> = sampler.parameters().iter().map(|p| vec![0.5; p.elements()]).collect();
+    refused(
+        GramPrograms::record(&sampler, None).unwrap().load(&weights[..3], 1),
+        &["sampler weights", "3 tensors, expected 4"],
+    );
+    for sigma in [0.0, -1.0, f64::NAN, 1e-200, 1e200] {
+        refused(entropy_bracket(&sampler, &weights, sigma, 2, &[1], 1, processor()), &["sigma", "from 1e-18 to 1e18"]);
+    }
+    refused(entropy_bracket(&sampler, &weights, 1.0, usize::MAX, &[1], 1, processor()), &["fewer draws"]);
+    refused(coverage(&[0.0, 1.0], &[1.0, 0.5], &[0.2, 0.7]), &["upper ends", "index 1 is 0.5", "lower end 1"]);
+    refused(sharpness(&[1.0], &[0.5]), &["upper ends"]);
 }
