@@ -24,7 +24,7 @@ pub struct Posterior {
     pub model: Model,
     /// Components of the posterior, mixed in equal parts; each is all parameters of the model in one vector.
     pub components: Vec<Vec<f64>>,
-    /// Learned noise standard deviation in units of the standardised targets (1 for a softmax likelihood): one number for all targets.
+    /// Noise standard deviation in units of the standardised targets (1 for a softmax likelihood): one number for all targets.
     pub noise_std: f64,
     /// Standardisation of inputs and targets.
     pub standardiser: Standardiser,
@@ -135,7 +135,7 @@ impl Posterior {
     /// # Errors
     /// Those of planning and running; outputs that are not finite.
     pub fn log_likelihood(&self, theta: &[f64], samples: usize, data: &Encoded) -> Result<f64> {
-        let outputs = self.network().run(theta, samples, &data.x, data.rows)?;
+        let outputs = self.standardised_outputs(theta, samples, data)?;
         let (rows, columns) = (data.rows, self.columns());
         if self.model.likelihood == LikelihoodKind::Gaussian {
             let mixture = PredictiveMixture::new(outputs, samples, rows, vec![self.noise_std; columns])?;
@@ -145,6 +145,11 @@ impl Posterior {
         let logs = mean_log_probabilities(&log_softmax(outputs, columns), samples, columns)?;
         let true_classes = logs.iter().zip(&data.y).filter(|(_, y)| **y == 1.0);
         Ok(true_classes.map(|(log, _)| log).sum::<f64>() / rows as f64)
+    }
+
+    /// Network outputs of weight vectors (samples x m) for encoded rows, samples x rows x outputs.
+    pub(crate) fn standardised_outputs(&self, theta: &[f64], samples: usize, data: &Encoded) -> Result<Vec<f64>> {
+        self.network().run(theta, samples, &data.x, data.rows)
     }
 
     /// Noise standard deviation of each target in original units; empty for a softmax likelihood, which has none.

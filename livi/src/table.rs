@@ -371,9 +371,12 @@ impl SetRow {
     }
 }
 
+/// A mean and its standard error with three decimals, or with as many as the mean needs for three digits.
 fn with_error(value: MeanWithError) -> String {
+    let size = value.mean.abs();
+    let decimals = if size > 0.0 && size < 0.1 { (2.0 - size.log10().floor()).min(12.0) as usize } else { 3 };
     match value.standard_error {
-        Some(error) => format!("{:.3} +- {error:.3}", value.mean),
-        None => format!("{:.3}", value.mean),
+        Some(error) => format!("{:.decimals$} +- {error:.decimals$}", value.mean),
+        None => format!("{:.decimals$}", value.mean),
     }
 }

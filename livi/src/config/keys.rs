@@ -75,6 +75,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("likelihood.kind", Kind::Choice(LikelihoodKind::NAMES)),
     ("likelihood.initial_noise_std", Kind::Number),
     ("likelihood.learn_noise", Kind::Flag),
+    ("likelihood.noise_from_validation", Kind::Flag),
     ("prior.kind", Kind::Choice(PriorKind::NAMES)),
     ("prior.std", Kind::Number),
     ("entropy.method", Kind::Choice(Method::NAMES)),

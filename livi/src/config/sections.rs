@@ -178,11 +178,14 @@ pub struct LikelihoodConfig {
     pub initial_noise_std: f64,
     /// `gaussian`: whether the noise standard deviation is learned. Default true.
     pub learn_noise: bool,
+    /// `gaussian`: whether predictions take, in place of the noise of training, the one under which the validation rows are likeliest, given the
+    /// mixture of all components once they are trained. Needs `data.validation_fraction`. Default false.
+    pub noise_from_validation: bool,
 }
 
 impl Default for LikelihoodConfig {
     fn default() -> Self {
-        Self { kind: LikelihoodKind::Gaussian, initial_noise_std: 1.0, learn_noise: true }
+        Self { kind: LikelihoodKind::Gaussian, initial_noise_std: 1.0, learn_noise: true, noise_from_validation: false }
     }
 }
 

@@ -36,6 +36,15 @@ pub(super) fn validate(config: &Config) -> Result<()> {
         "training.early_stopping.patience_evaluations",
         || format!("is {patience}, but `data.validation_fraction` is 0: there are no validation rows to watch"),
     )?;
+    let fitted = config.likelihood.noise_from_validation;
+    require(!fitted || config.likelihood.kind == LikelihoodKind::Gaussian, "likelihood.noise_from_validation", || {
+        "is for a `gaussian` likelihood only".into()
+    })?;
+    require(
+        !fitted || config.data.validation_fraction > 0.0 || config.data.source == Source::Memory,
+        "likelihood.noise_from_validation",
+        || "is true, but `data.validation_fraction` is 0: there are no validation rows to fit the noise to".into(),
+    )?;
     require(
         config.likelihood.kind == LikelihoodKind::Gaussian
             || matches!(config.data.source, Source::Csv | Source::Images | Source::Memory),

@@ -13,11 +13,13 @@
 //! skipped.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Table;
 use crate::{Error, Result};
+
+/// Folder inside of a set's that may hold its files.
+const NESTED: &str = "data";
 
 /// Rows of the two parts of one split, as indices into the set's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,8 @@ pub fn is_set(folder: &Path) -> bool {
     folder.join("data.txt").is_file() || folder.join("index_features.txt").is_file()
 }
 
-/// Folders directly under `folder` that are UCI sets, in the order of their names.
+/// Folders directly under `folder` that are UCI sets, or hold one in a folder `data` of theirs as the repository of Gal and Ghahramani (2016) has it, in
+/// the order of their names.
 ///
 /// # Errors
 /// [`Error::Io`] when `folder` cannot be listed.
@@ -79,19 +82,26 @@ pub fn find_sets(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut sets = Vec::new();
     for entry in fs::read_dir(folder).map_err(list)? {
         let path = entry.map_err(list)?.path();
-        if path.is_dir() && is_set(&path) {
+        let within = path.join(NESTED);
+        if is_set(&path) {
             sets.push(path);
+        } else if is_set(&within) {
+            sets.push(within);
         }
     }
     sets.sort();
     Ok(sets)
 }
 
-/// Name of a set: the last component of its folder's path.
+/// Name of a set: the last component of its folder's path as it was given, or the one before where that is `data`.
 pub(super) fn set_name(folder: &Path) -> String {
-    let resolved = folder.canonicalize();
-    let path = resolved.as_deref().unwrap_or(folder);
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    let resolved = match folder.file_name() {
+        Some(_) => folder.to_path_buf(),
+        None => folder.canonicalize().unwrap_or_else(|_| folder.into()),
+    };
+    let own = resolved.file_name();
+    let outer = resolved.parent().and_then(Path::file_name).filter(|_| own.is_some_and(|own| own == NESTED));
+    outer.or(own).map_or_else(|| resolved.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The table in `data.txt`, with inputs and targets as the two index files say.
@@ -215,6 +225,7 @@ fn finite_number(word: &str) -> std::result::Result<f64, String> {
     match word.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
         Ok(_) => Err(format!("found `{word}`, expected a finite number")),
+        Err(_) if word.contains([',', ';']) => Err(format!("found `{word}`, expected numbers separated by blanks")),
         Err(_) => Err(format!("found `{word}`, expected a number")),
     }
 }
@@ -233,11 +244,14 @@ fn index(word: &str) -> std::result::Result<usize, String> {
 
 fn read_text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.into(), action: "read", source })?;
-    String::from_utf8(bytes).map_err(|error| Error::Io {
-        path: path.into(),
-        action: "read",
-        source: io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()),
-    })
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        Error::File { path: path.into(), place: format!("line {line}"), problem: "is no text in UTF-8".into() }
+    })?;
+    let text = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), String::from);
+    // Line ends of old Macs; those of Windows end in a line feed.
+    Ok(if text.contains('\r') && !text.contains('\n') { text.replace('\r', "\n") } else { text })
 }
 
 /// Lines that are not blank, with their numbers from 1.

@@ -8,6 +8,7 @@ pub mod classification;
 pub mod detection;
 pub mod log_probabilities;
 pub mod mixture;
+pub mod noise;
 pub mod normal;
 pub mod ood;
 pub mod regression;

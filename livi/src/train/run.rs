@@ -218,6 +218,7 @@ fn steps(
     loop {
         if trainer.component_done() {
             // A checkpoint of the last step of all that is not marked as finished: training was interrupted there.
+            trainer.posterior()?;
             keeper.save(trainer, Some(Reason::AllSteps))?;
             return Ok(Reason::AllSteps);
         }
@@ -228,6 +229,9 @@ fn steps(
         if let Some(log_likelihood) = score {
             let record = json!({ "step": terms.step, "validation_log_likelihood": log_likelihood });
             keeper.folder.append_metrics(&record)?;
+        }
+        if reason.is_some() {
+            trainer.posterior()?;
         }
         let interrupted = stop.load(Ordering::SeqCst);
         if reason.is_some() || interrupted || terms.step.is_multiple_of(checkpoint_every) {

@@ -20,6 +20,8 @@ use toml::{Table, Value};
 
 /// Tensor of the rows on which batch normalisation takes its statistics.
 pub(super) const REFERENCE: &str = "reference.x";
+/// Tensor of the noise standard deviation that the validation rows gave.
+pub(super) const FITTED_NOISE: &str = "noise.fitted_std";
 /// Metadata key of the reason why training is complete.
 pub(super) const FINISHED: &str = "finished";
 const STANDARDISER: &str = "standardiser";
@@ -85,7 +87,14 @@ impl Saved {
         let (last, best_step) = state(&tensors, &config, model.parameter_count())?;
         let (mut components, _) = Component::read_finished(&tensors, model.parameter_count())?;
         components.push(last);
-        let noise_std = Component::pooled_noise_std(&components);
+        let noise_std = match tensors.names().any(|name| name == FITTED_NOISE) {
+            true => tensors.f64(FITTED_NOISE, &[1])?[0],
+            false => Component::pooled_noise_std(&components),
+        };
+        if !(noise_std.is_finite() && noise_std > 0.0) {
+            return Err(tensors
+                .problem("the noise's standard deviation", format!("is {noise_std}, expected a positive number")));
+        }
         let components: Vec<Vec<f64>> = components.into_iter().map(|component| component.weights).collect();
         if let Some(k) = components.iter().position(|weights| weights.iter().any(|weight| !weight.is_finite())) {
             return Err(tensors.problem(format!("weights of component {k}"), "are not all finite"));

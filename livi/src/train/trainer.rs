@@ -16,6 +16,7 @@ use crate::data::{Batches, Dataset, Training};
 use crate::device::{beside_training, is_card, memory_limit, require_memory};
 use crate::entropy::Directions;
 use crate::export::{read_tensors, trained_weights};
+use crate::metrics::noise;
 use crate::model::Model;
 use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
@@ -87,6 +88,8 @@ pub struct Trainer {
     posterior: Posterior,
     /// Of a model that is not the configuration's.
     own: Option<Signature>,
+    /// The noise standard deviation that the validation rows gave.
+    fitted_noise: Option<f64>,
 }
 
 impl Trainer {
@@ -173,6 +176,10 @@ impl Trainer {
             let problem = "has none, but the settings ask for early stopping".into();
             return Err(Error::Argument { name: "validation rows of the data set".into(), problem });
         }
+        if config.likelihood.noise_from_validation && dataset.validation.is_none() {
+            let problem = "has none, but the settings ask for the noise that fits them".into();
+            return Err(Error::Argument { name: "validation rows of the data set".into(), problem });
+        }
         let (kind, columns) = (model.likelihood, model.network.outputs());
         let (rows, inputs) = (dataset.training.rows(), dataset.training.inputs());
         let validation =
@@ -234,6 +241,7 @@ impl Trainer {
             best: None,
             posterior,
             own,
+            fitted_noise: None,
         };
         trainer.begin_component()?;
         Ok(trainer)
@@ -489,15 +497,26 @@ impl Trainer {
         Ok(Some((score, waited >= patience)))
     }
 
-    /// The posterior as it stands: the finished components and the one in training, each the best on the validation rows with early stopping.
+    /// The posterior as it stands: the finished components and the one in training, each the best on the validation rows with early stopping. Its noise
+    /// is that of training, or fits the validation rows best where the configuration says so.
     ///
     /// # Errors
-    /// None in practice; reading the machine's buffers.
+    /// Reading the machine's buffers; those of prediction.
     pub fn posterior(&mut self) -> Result<&Posterior> {
         let mut components = self.finished.clone();
         components.push(self.kept()?);
-        self.posterior.noise_std = Component::pooled_noise_std(&components);
+        let learned = Component::pooled_noise_std(&components);
         self.posterior.components = components.into_iter().map(|component| component.weights).collect();
+        self.fitted_noise = match &self.validation {
+            Some(rows) if self.config.likelihood.noise_from_validation => {
+                let samples = self.config.prediction.samples;
+                let theta = self.posterior.draw(samples, self.config.seed ^ VALIDATION_STREAM)?;
+                let outputs = self.posterior.standardised_outputs(&theta, samples, rows)?;
+                Some(noise::fit(&outputs, samples, &rows.y, self.outputs())?)
+            }
+            _ => None,
+        };
+        self.posterior.noise_std = self.fitted_noise.unwrap_or(learned);
         Ok(&self.posterior)
     }
 

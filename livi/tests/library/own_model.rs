@@ -12,7 +12,7 @@ use livi::network::{Layer, Network};
 use livi::posterior::Posterior;
 use livi::run_folder::RunFolder;
 use livi::sampler::{LastLayer, Parameter, Piece, Recorded, Sampler};
-use livi::train::{Observer, Saved, Silent, Terms, Trainer, run};
+use livi::train::{Observer, Saved, Silent, Terms, Trainer, encode, run};
 use std::sync::atomic::AtomicBool;
 
 const CPU: Device = Device::Cpu { threads: 1 };
@@ -239,6 +239,29 @@ fn fitting_in_memory_is_what_a_run_in_a_folder_does() {
     assert_eq!((counter.started, counter.steps, counter.ended), (Some((0, 36)), ending.steps, 1));
     assert!(counter.steps < 36, "patience ran out in no component");
     assert!(counter.validated.iter().all(|step| step % 2 == 0) && counter.validated.len() >= 6);
+}
+
+#[test]
+fn the_noise_of_predictions_may_be_the_one_that_fits_the_validation_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config(&["training.steps=60", "training.components=2", "likelihood.noise_from_validation=true"]);
+    refused(Trainer::on(&config, &dataset(), CPU, None), &["validation rows", "noise"]);
+    let validation = Table { x: table().x[..8].to_vec(), y: table().y[16..].to_vec(), rows: 4, ..table() };
+    let rows = encode(config.likelihood.kind, &validation, &dataset().standardiser, 2).unwrap();
+    let dataset = Dataset { validation: Some(validation), ..dataset() };
+    let folder = RunFolder::create(root.path().join("run"), &config.to_toml_string().unwrap(), 0, "a test").unwrap();
+    let mut trainer = Trainer::on(&config, &dataset, CPU, None).unwrap();
+    run(&config, &dataset, &mut trainer, &folder, &AtomicBool::new(false), &mut Silent).unwrap();
+    let mut posterior = Trainer::on(&config, &dataset, CPU, None).unwrap().fit(&mut Silent).unwrap();
+    let fitted = posterior.noise_std;
+    assert_eq!(fitted, Saved::open(&folder).unwrap().posterior.noise_std);
+    let theta = posterior.draw(2000, 77).unwrap();
+    let mut likelihood = |factor: f64| {
+        posterior.noise_std = factor * fitted;
+        posterior.log_likelihood(&theta, 2000, &rows).unwrap()
+    };
+    let best = likelihood(1.0);
+    assert!(likelihood(0.8) < best && likelihood(1.25) < best);
 }
 
 #[test]

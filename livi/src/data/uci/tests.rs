@@ -72,7 +72,12 @@ fn infinity_in_the_data_names_line_and_column() {
 
 #[test]
 fn text_in_the_data_names_line_and_column() {
-    assert_says(&[("data.txt", Some("1 2 3\n\n4,5 5 6\n"))], "data.txt", "line 3, column 1: found `4,5`");
+    assert_says(
+        &[("data.txt", Some("1 2 3\n\n4x 5 6\n"))],
+        "data.txt",
+        "line 3, column 1: found `4x`, expected a number",
+    );
+    assert_says(&[("data.txt", Some("1,2,3\n"))], "data.txt", "found `1,2,3`, expected numbers separated by blanks");
 }
 
 #[test]
@@ -155,4 +160,40 @@ fn sets_are_found_under_a_folder_in_the_order_of_their_names() {
         fs::write(root.path().join(name).join("data.txt"), "1 2\n").unwrap();
     }
     assert_eq!(find_sets(root.path()).unwrap(), [root.path().join("boston"), root.path().join("wine")]);
+}
+
+#[test]
+fn marks_and_line_ends_of_other_systems_are_no_numbers() {
+    let plain = UciSet::load(set_with(&[]).path()).unwrap().table;
+    for data in ["\u{feff}1 2 10\r\n3 4 20\r\n5 6 30\r\n7 8 40\r\n", "1 2 10\r3 4 20\r5 6 30\r7 8 40\r"] {
+        assert_eq!(UciSet::load(set_with(&[("data.txt", Some(data))]).path()).unwrap().table, plain, "{data:?}");
+    }
+    let folder = set_with(&[]);
+    fs::write(folder.path().join("data.txt"), b"1 2 10\n3 \xff 20\n").unwrap();
+    let message = UciSet::load(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("data.txt: line 2: is no text in UTF-8"), "{message}");
+}
+
+#[test]
+fn a_set_may_lie_in_a_folder_of_its_own_and_is_called_as_it_was_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let files = set_with(&[]);
+    let inner = root.path().join("yacht").join("data");
+    fs::create_dir_all(&inner).unwrap();
+    for entry in fs::read_dir(files.path()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, inner.join(path.file_name().unwrap())).unwrap();
+    }
+    let link = root.path().join("boat");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&inner, &link).unwrap();
+    #[cfg(not(unix))]
+    fs::create_dir(&link).unwrap();
+    let found = find_sets(root.path()).unwrap();
+    assert!(found.contains(&inner));
+    assert_eq!(UciSet::load(&inner).unwrap().name, "yacht");
+    if cfg!(unix) {
+        assert_eq!(found, [link.clone(), inner]);
+        assert_eq!(UciSet::load(&link).unwrap().name, "boat");
+    }
 }

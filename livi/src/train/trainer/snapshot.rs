@@ -5,7 +5,7 @@ use crate::Result;
 use crate::config::Dtype;
 use crate::export::{NamedTensor, TensorData, TensorFile};
 use crate::train::component::Component;
-use crate::train::saved::REFERENCE;
+use crate::train::saved::{FITTED_NOISE, REFERENCE};
 use std::collections::BTreeMap;
 
 impl Trainer {
@@ -29,6 +29,9 @@ impl Trainer {
             tensors.push(NamedTensor::new("best.score_and_log_std", vec![2], TensorData::F64(numbers)));
             let counters = vec![best.step, best.waited];
             tensors.push(NamedTensor::new("best.step_and_waited", vec![2], TensorData::U64(counters)));
+        }
+        if let Some(std) = self.fitted_noise {
+            tensors.push(NamedTensor::new(FITTED_NOISE, vec![1], TensorData::F64(vec![std])));
         }
         if !self.posterior.reference.is_empty() {
             let inputs = self.posterior.model.network.inputs();

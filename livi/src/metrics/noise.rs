@@ -1,0 +1,137 @@
+//! The noise level of regression, fitted to the mixture over weight samples on rows that it was not trained on.
+//!
+//! What training learns is the noise under which one draw of the weights explains its own training rows: it holds the spread of the posterior, which
+//! the mixture adds once more, and where a network fits its training rows almost exactly it comes out too small. As a temperature does for classes
+//! ([`super::temperature`]), one number mends both.
+
+use rayon::prelude::*;
+
+use super::{argument, require_finite, require_length};
+use crate::Result;
+
+/// Logarithms of the least and largest standard deviation that is tried, in the units of the targets.
+const RANGE: (f64, f64) = (-16.0, 8.0);
+/// Distance of the first points tried, in the logarithm.
+const STEP: f64 = 0.1;
+/// Halvings of the interval around the best of them, each by a golden section.
+const SECTIONS: usize = 45;
+
+/// The standard deviation, the same for all outputs, under which targets (rows x outputs) are likeliest given the network outputs of weight samples
+/// (samples x rows x outputs), both standardised: the one with the largest mean over rows of
+/// log 1/S sum_s prod_o N(y_o; f_so, std^2), within exp(-16) to exp(8).
+///
+/// # Errors
+/// [`crate::Error::Argument`] when lengths do not fit or are 0, or a number is not finite.
+///
+/// # Examples
+/// ```
+/// // One weight sample: the root of the mean squared error.
+/// let std = livi::metrics::noise::fit(&[0.0, 0.0, 0.0, 0.0], 1, &[0.3, -0.3, 0.1, -0.1], 1)?;
+/// assert!((std - 0.05_f64.sqrt()).abs() < 1e-8);
+/// # Ok::<(), livi::Error>(())
+/// ```
+pub fn fit(outputs: &[f64], samples: usize, targets: &[f64], columns: usize) -> Result<f64> {
+    if samples == 0 || columns == 0 || targets.is_empty() || !targets.len().is_multiple_of(columns) {
+        let problem =
+            format!("{} targets, {columns} outputs, {samples} samples: expected at least one of each", targets.len());
+        return Err(argument("rows to fit the noise to", problem));
+    }
+    require_length("predicted means", outputs.len(), samples.saturating_mul(targets.len()))?;
+    require_finite("predicted means", outputs)?;
+    require_finite("targets", targets)?;
+    let rows = targets.len() / columns;
+    // Squared distances of each row's target to the samples' outputs, rows x samples.
+    let distance = |at: usize| {
+        let (row, sample) = (at / samples * columns, at % samples);
+        let found = &outputs[sample * targets.len() + row..][..columns];
+        found.iter().zip(&targets[row..row + columns]).map(|(f, y)| (f - y) * (f - y)).sum::<f64>()
+    };
+    let squares: Vec<f64> = (0..rows * samples).into_par_iter().map(distance).collect();
+    let objective = |log_std: f64| -> f64 {
+        let scale = 0.5 * (-2.0 * log_std).exp();
+        let of_row = |squares: &[f64]| {
+            let least = squares.iter().copied().fold(f64::INFINITY, f64::min);
+            squares.iter().map(|square| (scale * (least - square)).exp()).sum::<f64>().ln() - scale * least
+        };
+        // Collected in order: the sum does not depend on the number of threads.
+        let logs: Vec<f64> = squares.par_chunks_exact(samples).map(of_row).collect();
+        logs.iter().sum::<f64>() / rows as f64 - columns as f64 * log_std
+    };
+    let points = ((RANGE.1 - RANGE.0) / STEP).round() as usize;
+    let at = |point: usize| RANGE.0 + STEP * point as f64;
+    let (mut best, mut value) = (0, f64::NEG_INFINITY);
+    for point in 0..=points {
+        let found = objective(at(point));
+        if found > value {
+            (best, value) = (point, found);
+        }
+    }
+    Ok(golden_section(objective, at(best.saturating_sub(1)), at((best + 1).min(points))).exp())
+}
+
+/// The place of a maximum between two points.
+fn golden_section(objective: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
+    let part = 0.5 * (5.0_f64.sqrt() - 1.0);
+    let (mut left, mut right) = (high - part * (high - low), low + part * (high - low));
+    let (mut at_left, mut at_right) = (objective(left), objective(right));
+    for _ in 0..SECTIONS {
+        if at_left > at_right {
+            (high, right, at_right) = (right, left, at_left);
+            left = high - part * (high - low);
+            at_left = objective(left);
+        } else {
+            (low, left, at_left) = (left, right, at_right);
+            right = low + part * (high - low);
+            at_right = objective(right);
+        }
+    }
+    0.5 * (low + high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::PredictiveMixture;
+
+    /// Outputs of three samples for four rows of two targets.
+    fn case() -> (Vec<f64>, Vec<f64>) {
+        let number = |k: usize| ((k * 37 + 11) % 29) as f64 / 29.0 - 0.5;
+        ((0..24).map(number).collect(), (0..8).map(|k| 1.3 * number(k + 5)).collect())
+    }
+
+    #[test]
+    fn no_noise_on_a_fine_grid_makes_the_rows_likelier() {
+        let (outputs, targets) = case();
+        let likelihood = |std: f64| -> f64 {
+            let mixture = PredictiveMixture::new(outputs.clone(), 3, 4, vec![std; 2]).unwrap();
+            mixture.log_likelihoods(&targets).unwrap().iter().sum()
+        };
+        let best = fit(&outputs, 3, &targets, 2).unwrap();
+        for k in -400..=400 {
+            let std = best * (f64::from(k) * 0.01).exp();
+            assert!(likelihood(std) <= likelihood(best) + 1e-12, "{std} is better than {best}");
+        }
+    }
+
+    #[test]
+    fn the_spread_of_the_samples_is_not_counted_twice() {
+        // Samples that scatter as the targets do: almost no noise is left to explain what one sample alone needs noise for.
+        let targets = [0.0; 50];
+        let alone = fit(&[0.5; 50], 1, &targets, 1).unwrap();
+        assert!((alone - 0.5).abs() < 1e-8, "{alone}");
+        let samples: Vec<f64> = (0..101 * 50).map(|k| (k / 50) as f64 * 0.02 - 1.0).collect();
+        let mixture = fit(&samples, 101, &targets, 1).unwrap();
+        assert!(mixture < 0.05, "{mixture}");
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_refused_and_perfect_ones_meet_the_least() {
+        let (outputs, targets) = case();
+        for (samples, columns) in [(0, 2), (3, 0), (3, 3), (2, 2)] {
+            assert!(fit(&outputs, samples, &targets, columns).is_err(), "{samples} {columns}");
+        }
+        assert!(fit(&[f64::NAN], 1, &[0.0], 1).is_err() && fit(&[], 1, &[], 1).is_err());
+        let least = fit(&[1.0, 2.0], 1, &[1.0, 2.0], 1).unwrap();
+        assert!(least > 0.0 && least < 2e-7, "{least}");
+    }
+}
