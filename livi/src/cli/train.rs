@@ -40,8 +40,8 @@ pub(super) const RUNS: &str = "runs";
 /// resumed on another one, and then goes on with other roundings.
 ///
 /// Three settings worth knowing, each as --set KEY=VALUE: training.components=K trains K samplers one after another, whose mixture in equal parts is
-/// the posterior; likelihood.noise_from_validation=true, with data.validation_fraction, takes the noise under which validation rows are likeliest
-/// in place of the one learned; data.report_on=validation, with --splits N, tells results on validation rows, for choosing settings without a look
+/// the posterior; likelihood.noise_from_validation=true, with data.validation_fraction, takes the noise that fits validation rows in place of the
+/// one learned; data.report_on=validation, with --splits N, tells results on validation rows, for choosing settings without a look
 /// at test rows (the evidence lower bound does not rank settings).
 #[derive(Debug, Default, Args)]
 #[command(

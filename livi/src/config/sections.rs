@@ -178,8 +178,9 @@ pub struct LikelihoodConfig {
     pub initial_noise_std: f64,
     /// `gaussian`: whether the noise standard deviation is learned. Default true.
     pub learn_noise: bool,
-    /// `gaussian`: whether predictions take, in place of the noise of training, the one under which the validation rows are likeliest, given the
-    /// mixture of all components once they are trained. Needs `data.validation_fraction`. Default false.
+    /// `gaussian`: whether predictions take, in place of the noise of training, the one that fits the validation rows, given the mixture of all
+    /// components once they are trained: the largest under which they are as likely as they can be, within a standard error. Needs
+    /// `data.validation_fraction`. Default false.
     pub noise_from_validation: bool,
 }
 

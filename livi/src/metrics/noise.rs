@@ -13,12 +13,23 @@ use crate::Result;
 const RANGE: (f64, f64) = (-16.0, 8.0);
 /// Distance of the first points tried, in the logarithm.
 const STEP: f64 = 0.1;
-/// Halvings of the interval around the best of them, each by a golden section.
+/// Distance of the points looked at above the best, in the logarithm.
+const CAUTIOUS_STEP: f64 = 0.01;
+/// Golden sections of the interval around the best of them.
 const SECTIONS: usize = 45;
 
-/// The standard deviation, the same for all outputs, under which targets (rows x outputs) are likeliest given the network outputs of weight samples
-/// (samples x rows x outputs), both standardised: the one with the largest mean over rows of
-/// log 1/S sum_s prod_o N(y_o; f_so, std^2), within exp(-16) to exp(8).
+/// A noise level fitted to rows, as standard deviations within exp(-16) to exp(8).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FittedNoise {
+    /// The one under which the rows are likeliest.
+    pub likeliest: f64,
+    /// The largest under which their log-likelihood is less by no more than one standard error of the difference, row by row: the rule of one standard
+    /// error (Breiman et al. 1984). Too little noise costs far more than too much, and few rows do not tell the two apart.
+    pub cautious: f64,
+}
+
+/// Fits the noise level, the same for all outputs, to targets (rows x outputs) given the network outputs of weight samples (samples x rows x
+/// outputs), both standardised. A row's log-likelihood is log 1/S sum_s prod_o N(y_o; f_so, std^2).
 ///
 /// # Errors
 /// [`crate::Error::Argument`] when lengths do not fit or are 0, or a number is not finite.
@@ -26,11 +37,12 @@ const SECTIONS: usize = 45;
 /// # Examples
 /// ```
 /// // One weight sample: the root of the mean squared error.
-/// let std = livi::metrics::noise::fit(&[0.0, 0.0, 0.0, 0.0], 1, &[0.3, -0.3, 0.1, -0.1], 1)?;
-/// assert!((std - 0.05_f64.sqrt()).abs() < 1e-8);
+/// let fitted = livi::metrics::noise::fit(&[0.0, 0.0, 0.0, 0.0], 1, &[0.3, -0.3, 0.1, -0.1], 1)?;
+/// assert!((fitted.likeliest - 0.05_f64.sqrt()).abs() < 1e-8);
+/// assert!(fitted.cautious > 1.2 * fitted.likeliest);
 /// # Ok::<(), livi::Error>(())
 /// ```
-pub fn fit(outputs: &[f64], samples: usize, targets: &[f64], columns: usize) -> Result<f64> {
+pub fn fit(outputs: &[f64], samples: usize, targets: &[f64], columns: usize) -> Result<FittedNoise> {
     if samples == 0 || columns == 0 || targets.is_empty() || !targets.len().is_multiple_of(columns) {
         let problem =
             format!("{} targets, {columns} outputs, {samples} samples: expected at least one of each", targets.len());
@@ -47,16 +59,17 @@ pub fn fit(outputs: &[f64], samples: usize, targets: &[f64], columns: usize) -> 
         found.iter().zip(&targets[row..row + columns]).map(|(f, y)| (f - y) * (f - y)).sum::<f64>()
     };
     let squares: Vec<f64> = (0..rows * samples).into_par_iter().map(distance).collect();
-    let objective = |log_std: f64| -> f64 {
+    // Log-likelihoods of the rows, a constant left out.
+    let each = |log_std: f64| -> Vec<f64> {
         let scale = 0.5 * (-2.0 * log_std).exp();
         let of_row = |squares: &[f64]| {
             let least = squares.iter().copied().fold(f64::INFINITY, f64::min);
             squares.iter().map(|square| (scale * (least - square)).exp()).sum::<f64>().ln() - scale * least
         };
-        // Collected in order: the sum does not depend on the number of threads.
-        let logs: Vec<f64> = squares.par_chunks_exact(samples).map(of_row).collect();
-        logs.iter().sum::<f64>() / rows as f64 - columns as f64 * log_std
+        squares.par_chunks_exact(samples).map(|row| of_row(row) - columns as f64 * log_std).collect()
     };
+    // Summed in order: the sum does not depend on the number of threads.
+    let objective = |log_std: f64| each(log_std).iter().sum::<f64>() / rows as f64;
     let points = ((RANGE.1 - RANGE.0) / STEP).round() as usize;
     let at = |point: usize| RANGE.0 + STEP * point as f64;
     let (mut best, mut value) = (0, f64::NEG_INFINITY);
@@ -66,7 +79,17 @@ pub fn fit(outputs: &[f64], samples: usize, targets: &[f64], columns: usize) -> 
             (best, value) = (point, found);
         }
     }
-    Ok(golden_section(objective, at(best.saturating_sub(1)), at((best + 1).min(points))).exp())
+    let likeliest = golden_section(objective, at(best.saturating_sub(1)), at((best + 1).min(points)));
+    let there = each(likeliest);
+    let within = |log_std: f64| {
+        let losses: Vec<f64> = there.iter().zip(each(log_std)).map(|(best, log)| best - log).collect();
+        let mean = losses.iter().sum::<f64>() / rows as f64;
+        let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (rows.max(2) - 1) as f64;
+        mean <= (variance / rows as f64).sqrt()
+    };
+    let further = (1..).map(|k| likeliest + CAUTIOUS_STEP * f64::from(k));
+    let cautious = further.take_while(|&log_std| log_std <= RANGE.1 && within(log_std)).last().unwrap_or(likeliest);
+    Ok(FittedNoise { likeliest: likeliest.exp(), cautious: cautious.exp() })
 }
 
 /// The place of a maximum between two points.
@@ -106,7 +129,7 @@ mod tests {
             let mixture = PredictiveMixture::new(outputs.clone(), 3, 4, vec![std; 2]).unwrap();
             mixture.log_likelihoods(&targets).unwrap().iter().sum()
         };
-        let best = fit(&outputs, 3, &targets, 2).unwrap();
+        let best = fit(&outputs, 3, &targets, 2).unwrap().likeliest;
         for k in -400..=400 {
             let std = best * (f64::from(k) * 0.01).exp();
             assert!(likelihood(std) <= likelihood(best) + 1e-12, "{std} is better than {best}");
@@ -117,10 +140,10 @@ mod tests {
     fn the_spread_of_the_samples_is_not_counted_twice() {
         // Samples that scatter as the targets do: almost no noise is left to explain what one sample alone needs noise for.
         let targets = [0.0; 50];
-        let alone = fit(&[0.5; 50], 1, &targets, 1).unwrap();
+        let alone = fit(&[0.5; 50], 1, &targets, 1).unwrap().likeliest;
         assert!((alone - 0.5).abs() < 1e-8, "{alone}");
         let samples: Vec<f64> = (0..101 * 50).map(|k| (k / 50) as f64 * 0.02 - 1.0).collect();
-        let mixture = fit(&samples, 101, &targets, 1).unwrap();
+        let mixture = fit(&samples, 101, &targets, 1).unwrap().likeliest;
         assert!(mixture < 0.05, "{mixture}");
     }
 
@@ -131,7 +154,23 @@ mod tests {
             assert!(fit(&outputs, samples, &targets, columns).is_err(), "{samples} {columns}");
         }
         assert!(fit(&[f64::NAN], 1, &[0.0], 1).is_err() && fit(&[], 1, &[], 1).is_err());
-        let least = fit(&[1.0, 2.0], 1, &[1.0, 2.0], 1).unwrap();
+        let least = fit(&[1.0, 2.0], 1, &[1.0, 2.0], 1).unwrap().cautious;
         assert!(least > 0.0 && least < 2e-7, "{least}");
+    }
+    #[test]
+    fn caution_is_that_of_one_standard_error_and_falls_with_the_number_of_rows() {
+        // Errors of one normal distribution: the deviance of a factor e^t is t + (e^(-2 t) - 1)/2 a row, its spread about 2 t / sqrt(2 rows).
+        let quantiles = |rows: usize| -> Vec<f64> {
+            (0..rows).map(|k| crate::metrics::normal::quantile((k as f64 + 0.5) / rows as f64)).collect()
+        };
+        let ratio = |rows: usize| {
+            let fitted = fit(&vec![0.0; rows], 1, &quantiles(rows), 1).unwrap();
+            (fitted.cautious / fitted.likeliest).ln()
+        };
+        for rows in [30_usize, 300, 3000] {
+            let expected = (2.0 / rows as f64).sqrt();
+            let found = ratio(rows);
+            assert!((found / expected - 1.0).abs() < 0.4, "{rows} rows: {found}, about {expected}");
+        }
     }
 }

@@ -512,7 +512,7 @@ impl Trainer {
                 let samples = self.config.prediction.samples;
                 let theta = self.posterior.draw(samples, self.config.seed ^ VALIDATION_STREAM)?;
                 let outputs = self.posterior.standardised_outputs(&theta, samples, rows)?;
-                Some(noise::fit(&outputs, samples, &rows.y, self.outputs())?)
+                Some(noise::fit(&outputs, samples, &rows.y, self.outputs())?.cautious)
             }
             _ => None,
         };
