@@ -39,10 +39,10 @@ pub(super) const RUNS: &str = "runs";
 /// With --device cuda the steps and all that follows them are computed on an NVIDIA card. The device is no part of the configuration: a run may be
 /// resumed on another one, and then goes on with other roundings.
 ///
-/// Three settings worth knowing, each as --set KEY=VALUE: training.components=K trains K samplers one after another, whose mixture in equal parts is
-/// the posterior; likelihood.noise_from_validation=true, with data.validation_fraction, takes the noise that fits validation rows in place of the
-/// one learned; data.report_on=validation, with --splits N, tells results on validation rows, for choosing settings without a look
-/// at test rows (the evidence lower bound does not rank settings).
+/// Four settings worth knowing, each as --set KEY=VALUE: training.components=K trains K samplers one after another, whose mixture in equal parts is
+/// the posterior; sampler.learned_scales=true gives every weight a spread of its own; likelihood.noise_from_validation=true, with
+/// data.validation_fraction, takes the noise that fits validation rows in place of the one learned; data.report_on=validation, with --splits N,
+/// tells results on validation rows, for choosing settings without a look at test rows (the evidence lower bound does not rank settings).
 #[derive(Debug, Default, Args)]
 #[command(
     after_help = "Examples:\n  livi train toy\n  livi train uci-concrete --set data.split=3 --out runs/concrete-3\n  livi train houses.toml --set training.steps=20000 --seed 1\n  livi train --resume --out runs/concrete-3\n  livi train houses.toml --set training.components=8\n  livi train mnist-lenet --set data.path=data/mnist --device cuda\n  livi train mnist-lenet --set data.path=data/mnist --profile\n  livi train uci-energy --all-splits --splits 3 --set data.report_on=validation --set data.validation_fraction=0.1\n  LIVI_DATA_DIR=data livi train uci --out runs/uci --resume\n\nA configuration for one's own CSV file (houses.toml):\n  [data]\n  source = \"csv\"\n  path = \"houses.csv\"\n  target = [\"price\"]"

@@ -152,8 +152,15 @@ impl Recorded {
 /// # Errors
 /// [`Error::Argument`] naming the part and both shapes; those of the sampler.
 pub fn record(sampler: &dyn Sampler, tape: &mut Tape, parameters: &[Var], latents: Var) -> Result<Recorded> {
+    let (found, d) = (tape.shape(latents).to_vec(), sampler.latents());
+    let samples = match *found {
+        [samples, columns] if columns == d => samples,
+        _ => {
+            let problem = format!("have shape {found:?}, expected [S, {d}]");
+            return Err(Error::Argument { name: "latents of the sampler".into(), problem });
+        }
+    };
     let recorded = sampler.record(tape, parameters, latents)?;
-    let (samples, d) = (tape.shape(latents)[0], sampler.latents());
     let require = |name: &str, found: &[usize], expected: &[usize]| {
         if found == expected {
             return Ok(());

@@ -96,8 +96,8 @@ impl Trainer {
     /// Records, plans and initialises the training of a configuration's model on a data set, on `threads` threads of the processor.
     ///
     /// # Errors
-    /// Settings out of their ranges ([`Config::validate`]), or sizes that do not fit together; early stopping without validation rows; more memory
-    /// needed than `memory` bytes.
+    /// Settings out of their ranges ([`Config::validate`]), or sizes that do not fit together; early stopping or noise from validation rows without
+    /// such rows; more memory needed than `memory` bytes.
     pub fn new(config: &Config, dataset: &Dataset, threads: usize, memory: Option<usize>) -> Result<Self> {
         Self::on(config, dataset, Device::Cpu { threads }, memory)
     }

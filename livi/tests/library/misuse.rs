@@ -11,7 +11,7 @@ use livi::metrics::regression::{coverage, sharpness};
 use livi::posterior::Posterior;
 use livi::predict::{predict_in_parts, prediction_columns};
 use livi::run_folder::RunFolder;
-use livi::sampler::{MatMulSampler, MlpSampler, Sampler};
+use livi::sampler::{MatMulSampler, MlpSampler, Sampler, record};
 use livi::train::{Silent, Trainer, encode, run};
 use std::sync::atomic::AtomicBool;
 
@@ -94,6 +94,10 @@ fn samplers_want_all_their_parameters() {
             sampler.parameters().iter().skip(1).map(|p| tape.input(&p.shape, autograd::DType::F64)).collect();
         let expected = format!("expected {}", parameters.len() + 1);
         refused(sampler.record(&mut tape, &parameters, latents), &["parameters of the sampler", &expected]);
+        for shape in [&[][..], &[3], &[1, sampler.latents() + 1]] {
+            let latents = tape.input(shape, autograd::DType::F64);
+            refused(record(sampler, &mut tape, &parameters, latents), &["latents of the sampler", "expected [S,"]);
+        }
     }
 }
 

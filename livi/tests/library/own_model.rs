@@ -5,8 +5,9 @@ use autograd::{Device, Tape, Var};
 use livi::Result;
 use livi::activation::Activation;
 use livi::config::Config;
-use livi::data::{Dataset, Table, Training};
+use livi::data::{Dataset, Standardiser, Table, Training};
 use livi::export::read_samples;
+use livi::metrics::noise;
 use livi::model::Model;
 use livi::network::{Layer, Network};
 use livi::posterior::Posterior;
@@ -252,17 +253,21 @@ fn the_noise_of_predictions_may_be_the_one_that_fits_the_validation_rows() {
     let folder = RunFolder::create(root.path().join("run"), &config.to_toml_string().unwrap(), 0, "a test").unwrap();
     let mut trainer = Trainer::on(&config, &dataset, CPU, None).unwrap();
     run(&config, &dataset, &mut trainer, &folder, &AtomicBool::new(false), &mut Silent).unwrap();
-    let mut posterior = Trainer::on(&config, &dataset, CPU, None).unwrap().fit(&mut Silent).unwrap();
+    let posterior = Trainer::on(&config, &dataset, CPU, None).unwrap().fit(&mut Silent).unwrap();
     let fitted = posterior.noise_std;
     assert_eq!(fitted, Saved::open(&folder).unwrap().posterior.noise_std);
-    let theta = posterior.draw(2000, 77).unwrap();
-    let mut likelihood = |factor: f64| {
-        posterior.noise_std = factor * fitted;
-        posterior.log_likelihood(&theta, 2000, &rows).unwrap()
-    };
-    // It errs on the side of too much.
-    let found = likelihood(1.0);
-    assert!(likelihood(0.5) < found && likelihood(3.0) < found);
+    // The same with other draws, from predictions in original units.
+    let x = &table().x[..8];
+    let predictions = posterior.predict(x, 4, 4000, 77).unwrap();
+    let Standardiser { y_mean, y_std, .. } = &posterior.standardiser;
+    let scaled: Vec<f64> =
+        predictions.outputs.chunks(2).flat_map(|row| (0..2).map(|k| (row[k] - y_mean[k]) / y_std[k])).collect();
+    let again = noise::fit(&scaled, 4000, &rows.y, 2).unwrap();
+    assert!((fitted / again.cautious - 1.0).abs() < 0.1, "{fitted}, {again:?}");
+    assert!(again.cautious > again.likeliest);
+    // It is the one that predictions have.
+    let noise: Vec<f64> = y_std.iter().map(|std| std * fitted).collect();
+    assert_eq!(predictions.noise_std, noise);
 }
 
 #[test]
@@ -278,7 +283,7 @@ fn predictions_know_what_their_outputs_are() {
     classes.set("network.hidden=[]").unwrap();
     let labels: Vec<f64> = (0..12).map(|k| f64::from(k % 3)).collect();
     let labelled = Table::new(table().x, labels, 12, names(&["a", "b"]), names(&["kind"])).unwrap();
-    let standardiser = livi::data::Standardiser::identity(2, 1);
+    let standardiser = Standardiser::identity(2, 1);
     let data = Dataset { training: Training::Table(labelled), standardiser, ..dataset() };
     // A fourth class that no row has.
     let model = Model::of(&classes, Network::new(&[2], vec![Layer::linear("fc", 4)]).unwrap(), None).unwrap();
