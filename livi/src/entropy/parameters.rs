@@ -10,10 +10,7 @@ pub(crate) fn declare(tape: &mut Tape, sampler: &dyn Sampler, dtype: DType) -> V
 }
 
 fn other_number(found: usize, expected: usize) -> Error {
-    Error::Argument {
-        name: "sampler weights".into(),
-        problem: format!("there are {found} tensors, expected {expected}"),
-    }
+    Error::Argument { name: "sampler weights".into(), problem: format!("there are {found}, expected {expected}") }
 }
 
 /// Refuses values whose number or lengths do not fit the sampler, or that are not finite.

@@ -126,7 +126,7 @@ fn what_has_come_to_its_end_or_fits_nothing_is_refused() {
     let weights: Vec<Vec<f64>> = sampler.parameters().iter().map(|p| vec![0.5; p.elements()]).collect();
     refused(
         GramPrograms::record(&sampler, None).unwrap().load(&weights[..3], 1),
-        &["sampler weights", "3 tensors, expected 4"],
+        &["sampler weights", "there are 3, expected 4"],
     );
     for sigma in [0.0, -1.0, f64::NAN, 1e-200, 1e200] {
         refused(entropy_bracket(&sampler, &weights, sigma, 2, &[1], 1, processor()), &["sigma", "from 1e-18 to 1e18"]);
