@@ -13,6 +13,8 @@ use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 const SHIM: &str = include_str!("shim.h");
+/// Compiled once and linked into every library: it takes the compiler longer than most kernels.
+const RUN: &str = include_str!("run.cpp");
 const PRELUDE: &str = include_str!("../../kernels/prelude.cu");
 /// Libraries hide all but what is called from here: what two of them call by the same name stays two things.
 const OPTIONS: [&str; 8] =
@@ -23,7 +25,7 @@ const LIBRARIES: [&str; 3] = ["-lm", "-lc", "-lgcc"];
 const PART: usize = 8;
 /// Characters of a compiler's messages that are passed on.
 const MESSAGES: usize = 4000;
-/// Bytes of the stacks of a block's threads, as the shim has it.
+/// Bytes of the stacks of a block's threads, as `run.cpp` has it.
 const STACKS: usize = 1024 * 128 * 1024;
 /// Names a folder that receives a copy of every source that compiles.
 const COPIES: &str = "LIVI_KERNELS_DIR";
@@ -58,7 +60,7 @@ struct Entry {
     sizes: *const u32,
 }
 
-/// A launch, as the shim has it.
+/// A launch, as `run.cpp` has it.
 #[repr(C)]
 struct Launch {
     kernel: *const Entry,
@@ -105,7 +107,7 @@ impl Compiled {
         let crate::Launch { grid, block, shared_bytes, .. } = *launch;
         let name = &launch.kernel.name;
         let (kernel, values) = (self.entry(name)?, arguments.as_mut_ptr());
-        // SAFETY: the shim defines the function with this type.
+        // SAFETY: `run.cpp` defines the function with this type.
         let start = unsafe { self.library.library.get::<Run>(b"emulated_launch") };
         let start = start.map_err(|_| Error::Compile("a library of kernels runs none".into()))?;
         let message = STACK.with_borrow_mut(|stacks| {
@@ -148,14 +150,18 @@ pub(super) fn compile(kernels: &[&Kernel]) -> Result<HashMap<Arc<str>, Arc<Compi
     let keyed: Vec<(&Arc<str>, String)> = new.into_iter().map(|source| (source, key(&compiler, source))).collect();
     let missing: Vec<&(&Arc<str>, String)> =
         keyed.iter().filter(|(_, key)| !folder.join(format!("{key}.so")).exists()).collect();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| {
-        let parts = missing.chunks(missing.len().div_ceil(threads).max(PART));
-        let (compiler, folder) = (&compiler, &folder);
-        let workers: Vec<_> = parts.map(|part| scope.spawn(move || build(compiler, part, folder))).collect();
-        let lost = |_| Err(Error::Compile("a thread that compiled kernels panicked".into()));
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(lost))
-    })?;
+    if !missing.is_empty() {
+        let object = object(&compiler, &folder)?;
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        std::thread::scope(|scope| {
+            let parts = missing.chunks(missing.len().div_ceil(threads).max(PART));
+            let (compiler, object, folder) = (&compiler, &object, &folder);
+            let workers: Vec<_> =
+                parts.map(|part| scope.spawn(move || build(compiler, part, object, folder))).collect();
+            let lost = |_| Err(Error::Compile("a thread that compiled kernels panicked".into()));
+            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(lost))
+        })?;
+    }
     let copies = std::env::var_os(COPIES).filter(|value| !value.is_empty()).map(PathBuf::from);
     for (source, key) in keyed {
         let compiled = Arc::new(load(source, key, &folder)?);
@@ -174,7 +180,7 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Error + '_ {
 
 /// The name of all that is made from a source.
 fn key(compiler: &str, source: &str) -> String {
-    named((compiler, OPTIONS, LIBRARIES, SHIM, PRELUDE, source), source.len())
+    named((compiler, OPTIONS, LIBRARIES, SHIM, RUN, PRELUDE, source), source.len())
 }
 
 fn named(value: impl Hash, length: usize) -> String {
@@ -202,21 +208,39 @@ fn copy(source: &str, folder: &Path) -> Result<()> {
     written.map_err(failed("a copy of a kernel cannot be written"))
 }
 
+/// Runs the compiler on a text.
+fn translate(compiler: &str, text: &str, source: &Path, arguments: &[&Path]) -> Result<()> {
+    std::fs::write(source, text).map_err(failed("kernels cannot be written"))?;
+    let output = Command::new(compiler).args(OPTIONS).arg(source).args(arguments).args(LIBRARIES).output();
+    let _ = std::fs::remove_file(source);
+    let output = output.map_err(failed(&format!("the C++ compiler `{compiler}` does not start")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Compile(String::from_utf8_lossy(&output.stderr).chars().take(MESSAGES).collect()))
+}
+
+/// The object file that runs blocks and threads, which appears whole or not at all.
+fn object(compiler: &str, folder: &Path) -> Result<PathBuf> {
+    let name = key(compiler, "");
+    let object = folder.join(format!("{name}.o"));
+    if !object.exists() {
+        let [source, partial] = ["cpp", "part"].map(|ending| folder.join(format!("{}.{ending}", unique(&name))));
+        translate(compiler, &format!("{SHIM}\n{RUN}"), &source, &["-c".as_ref(), "-o".as_ref(), &partial])?;
+        std::fs::rename(&partial, &object).map_err(failed("compiled kernels cannot be renamed"))?;
+    }
+    Ok(object)
+}
+
 /// Compiles sources into a library, which appears whole or not at all under the name of each of them.
-fn build(compiler: &str, sources: &[&(&Arc<str>, String)], folder: &Path) -> Result<()> {
+fn build(compiler: &str, sources: &[&(&Arc<str>, String)], object: &Path, folder: &Path) -> Result<()> {
     let mut text = format!("{SHIM}\n{PRELUDE}\n");
     for (source, key) in sources {
         append(source, key, &mut text);
     }
     let Some(unique) = sources.first().map(|(_, key)| unique(key)) else { return Ok(()) };
     let [source, library] = ["cpp", "part"].map(|ending| folder.join(format!("{unique}.{ending}")));
-    std::fs::write(&source, text).map_err(failed("kernels cannot be written"))?;
-    let output = Command::new(compiler).args(OPTIONS).arg("-o").args([&library, &source]).args(LIBRARIES).output();
-    let _ = std::fs::remove_file(&source);
-    let output = output.map_err(failed(&format!("the C++ compiler `{compiler}` does not start")))?;
-    if !output.status.success() {
-        return Err(Error::Compile(String::from_utf8_lossy(&output.stderr).chars().take(MESSAGES).collect()));
-    }
+    translate(compiler, &text, &source, &[object, "-o".as_ref(), &library])?;
     for (_, key) in sources {
         match std::fs::hard_link(&library, folder.join(format!("{key}.so"))) {
             // Another program was faster.
