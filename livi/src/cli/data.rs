@@ -194,7 +194,11 @@ fn describe_table(summary: &DatasetSummary) -> String {
     if summary.columns.is_empty() {
         text.push_str("could not be read\n");
     } else {
-        let splits = if summary.splits == 0 { String::new() } else { format!(", {} splits", summary.splits) };
+        let splits = match summary.splits {
+            0 => String::new(),
+            1 => ", 1 split".into(),
+            splits => format!(", {splits} splits"),
+        };
         let _ = writeln!(text, "{} rows, {} columns{splits}", summary.rows, summary.columns.len());
         let _ =
             writeln!(text, "  {:<20} {:<7} {:>12} {:>12} {:>12} {:>12}", "column", "role", "mean", "std", "min", "max");

@@ -1,10 +1,11 @@
-//! `--device` and `--tf32`: where a command computes.
+//! `--device`, `--threads` and `--tf32`: where a command computes.
 
 use crate::config::Dtype;
 use crate::device::processor;
 use crate::{Error, Result};
-use autograd::Device;
+use autograd::{Device, MOST_THREADS};
 use clap::Args;
+use std::num::NonZeroUsize;
 
 /// Where to compute.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -12,6 +13,9 @@ pub(super) struct DeviceArgs {
     /// Where to compute: `cpu`, `cuda` (the first NVIDIA card) or `cuda:N` (card number N) [default: cpu]
     #[arg(long, value_name = "DEVICE", value_parser = parse)]
     device: Option<Device>,
+    /// Threads of the processor to compute with; results do not depend on it [default: all cores]
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
     /// On a card, compute products and convolutions in f32 on tensor cores with operands rounded to TF32, 10 bits of mantissa: faster, less exact.
     /// Not for the exact entropy with a small sigma, which takes the digits that are rounded away
     #[arg(long)]
@@ -19,7 +23,24 @@ pub(super) struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// The device for a computation in a number format; of the processor all threads.
+    /// Keeps the whole process to the threads that were asked for; before anything is computed, and once.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for more threads than there may be, for threads of a card, and where the system starts none.
+    pub fn limit_threads(&self) -> Result<()> {
+        let wrong = |problem: String| Err(Error::Argument { name: "--threads".into(), problem });
+        let Some(threads) = self.threads.map(NonZeroUsize::get) else { return Ok(()) };
+        if self.names_card() {
+            return wrong("is for the processor; leave it out, or leave out --device".into());
+        }
+        if threads > MOST_THREADS {
+            let cores = super::info::threads();
+            return wrong(format!("is {threads}, expected at most {MOST_THREADS}; the processor has {cores}"));
+        }
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().or_else(|error| wrong(error.to_string()))
+    }
+
+    /// The device for a computation in a number format; of the processor as many threads as were asked for, or all.
     ///
     /// # Errors
     /// [`Error::Argument`] for a card that cannot be used, saying what is missing, and for TF32 where it has no meaning.
@@ -76,7 +97,7 @@ mod tests {
     use super::*;
 
     fn arguments(device: &str, tf32: bool) -> DeviceArgs {
-        DeviceArgs { device: Some(parse(device).unwrap()), tf32 }
+        DeviceArgs { device: Some(parse(device).unwrap()), tf32, ..DeviceArgs::default() }
     }
 
     #[test]

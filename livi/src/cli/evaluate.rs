@@ -46,7 +46,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(super) device: DeviceArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,

@@ -51,6 +51,20 @@ enum Command {
     Info(info::InfoArgs),
 }
 
+impl Command {
+    /// Where it computes, for commands that do.
+    fn device(&self) -> Option<&device::DeviceArgs> {
+        match self {
+            Self::Train(args) => Some(&args.device),
+            Self::Verify(args) => Some(&args.device),
+            Self::Evaluate(args) => Some(&args.device),
+            Self::Predict(args) => Some(&args.device),
+            Self::Sample(args) => Some(&args.device),
+            Self::Data(_) | Self::Info(_) => None,
+        }
+    }
+}
+
 /// Reads the arguments, does what they ask and returns the process's exit code.
 pub fn main() -> ExitCode {
     let parsed = whole_numbers::with_number_parsers(Cli::command())
@@ -79,6 +93,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
+    if let Some(device) = command.device() {
+        device.limit_threads()?;
+    }
     match command {
         Command::Train(args) => train::run(&args),
         Command::Verify(args) => verify::run(&args),

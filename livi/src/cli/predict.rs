@@ -41,7 +41,7 @@ pub(super) struct PredictArgs {
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(super) device: DeviceArgs,
     /// Print the predictions as one JSON object of columns
     #[arg(long)]
     json: bool,

@@ -33,7 +33,7 @@ pub(super) struct SampleArgs {
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(super) device: DeviceArgs,
     /// Replace the file where it exists
     #[arg(long)]
     force: bool,

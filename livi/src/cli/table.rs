@@ -2,7 +2,6 @@
 
 use super::changes::{Changes, configuration};
 use super::device::DeviceArgs;
-use super::info;
 use super::interrupt::stop_flag;
 use super::output::{emit, emit_json};
 use super::progress::{TableProgress, say};
@@ -45,7 +44,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<()> {
     let sets = sets(request)?;
     let device = device(request, &sets)?;
     let out = folder(request)?;
-    let jobs = request.jobs.map_or_else(info::threads, NonZeroUsize::get);
+    let jobs = request.jobs.map_or_else(rayon::current_num_threads, NonZeroUsize::get);
     let stop = stop_flag()?;
     let made = make_table(&sets, &out, jobs, device, request.memory, &command_line(), &stop, &TableProgress::new());
     let table = made.inspect_err(|error| {

@@ -2,7 +2,6 @@
 
 use super::changes::{Changes, Named, configuration};
 use super::device::DeviceArgs;
-use super::info;
 use super::interrupt::stop_flag;
 use super::memory::parse_bytes;
 use super::profile;
@@ -15,14 +14,10 @@ use crate::data::{self, Dataset};
 use crate::run_folder::RunFolder;
 use crate::train::{self, Trainer, require_same_config, stored_config};
 use crate::{Error, Result};
-use autograd::Device;
 use clap::Args;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-
-/// Threads that a training may have at most: starting thousands takes longer than the training.
-const MOST_THREADS: usize = 1024;
 
 /// Where run folders go without --out.
 pub(super) const RUNS: &str = "runs";
@@ -59,10 +54,7 @@ pub(super) struct TrainArgs {
     #[command(flatten)]
     changes: Changes,
     #[command(flatten)]
-    device: DeviceArgs,
-    /// Threads of the training step on the processor [default: all cores]
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    pub(super) device: DeviceArgs,
     /// Memory that the plans may take, for instance 4G: weight samples go through the network in chunks that fit; refused where one at a time does not
     /// [default: as much as it takes, on a card seven eighths of what is free]
     #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
@@ -76,7 +68,7 @@ pub(super) struct TrainArgs {
     /// Train only the first so many splits of each set of a table
     #[arg(long)]
     splits: Option<NonZeroUsize>,
-    /// Runs at a time in a table, each on one thread [default: all cores]
+    /// Runs at a time in a table, each on one thread [default: as many as --threads, or as there are cores]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
     /// Do a few steps in memory, print what each part of a step costs, and make no run folder
@@ -85,14 +77,6 @@ pub(super) struct TrainArgs {
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    if let (Some(_), true) = (args.threads, args.device.names_card()) {
-        let problem = "is for the processor; leave it out, or leave out --device".into();
-        return Err(Error::Argument { name: "--threads".into(), problem });
-    }
-    if let Some(threads) = args.threads.filter(|threads| threads.get() > MOST_THREADS) {
-        let problem = format!("is {threads}, expected at most {MOST_THREADS}; the processor has {}", info::threads());
-        return Err(Error::Argument { name: "--threads".into(), problem });
-    }
     if args.profile {
         return profiled(args);
     }
@@ -119,7 +103,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     }
     let (named, existing) = chosen(args)?;
     let Named { name, mut config } = named;
-    let device = training_device(args, &config)?;
+    let device = args.device.resolve(config.dtype)?;
     if let Some(path) = &existing {
         let folder = RunFolder::open(path)?;
         if config.training.chunk == 0 {
@@ -157,14 +141,6 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     conclude(&folder, &dataset, &ending, peak_bytes, device, args.json)
 }
 
-/// The device of the training step; of the processor as many threads as asked for.
-fn training_device(args: &TrainArgs, config: &Config) -> Result<Device> {
-    Ok(match args.device.resolve(config.dtype)? {
-        Device::Cpu { .. } => Device::Cpu { threads: args.threads.map_or_else(info::threads, NonZeroUsize::get) },
-        card => card,
-    })
-}
-
 /// `--profile`, which goes with what describes one training alone.
 fn profiled(args: &TrainArgs) -> Result<()> {
     let source = args.source.as_deref().unwrap_or("toy");
@@ -184,7 +160,7 @@ fn profiled(args: &TrainArgs) -> Result<()> {
         return Err(Error::Argument { name: "--profile".into(), problem });
     }
     let named = configuration(source, &args.changes)?;
-    let device = training_device(args, &named.config)?;
+    let device = args.device.resolve(named.config.dtype)?;
     profile::run(&named, device, args.memory, args.json)
 }
 

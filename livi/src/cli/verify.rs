@@ -61,7 +61,7 @@ pub(super) struct VerifyArgs {
     #[arg(long, default_value = "0", value_parser = from_0::<usize>)]
     deflate: usize,
     #[command(flatten)]
-    device: DeviceArgs,
+    pub(super) device: DeviceArgs,
     /// Most memory, for instance 4G; what does not fit is refused with the least that would do [default: on a card seven eighths of what is free]
     #[arg(long, value_parser = parse_bytes)]
     memory: Option<usize>,

@@ -1,5 +1,6 @@
 //! A look at data sets before they are used: what is there, and what is wrong with it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ pub struct DatasetSummary {
     pub splits: usize,
     /// Errors that keep the set, or one of its splits, from being used; empty when all is well.
     pub problems: Vec<String>,
-    /// Remarks that keep nothing from working: constant columns, rows that no split uses.
+    /// Remarks that keep nothing from working: constant and equal columns, rows that no split uses.
     pub notes: Vec<String>,
 }
 
@@ -135,20 +136,37 @@ fn check_uci(folder: &Path) -> DatasetSummary {
     match uci::read_data(folder) {
         Ok(table) => {
             describe(&mut summary, &table);
-            check_splits(&mut summary, folder, table.rows);
+            check_splits(&mut summary, folder, &table);
         }
         Err(error) => summary.problems.push(error.to_string()),
     }
     summary
 }
 
-fn check_splits(summary: &mut DatasetSummary, folder: &Path, rows: usize) {
+fn check_splits(summary: &mut DatasetSummary, folder: &Path, table: &Table) {
+    let rows = table.rows;
+    let varying: Vec<bool> = summary.columns.iter().map(|column| column.std != 0.0).collect();
     for k in 0..summary.splits {
         match uci::read_split(folder, k, rows) {
             Ok(split) => {
                 let unused = rows - split.train.len() - split.test.len();
                 if unused > 0 {
                     summary.notes.push(format!("split {k} uses {} of {rows} rows", rows - unused));
+                }
+                if let [_] = split.train.as_slice() {
+                    summary.notes.push(format!("split {k} has a single training row"));
+                    continue;
+                }
+                // Of a column that is the same in all training rows nothing is learned, whatever it is in the others.
+                for (column, _) in varying.iter().enumerate().filter(|(_, varying)| **varying) {
+                    let value = |row: usize| match column.checked_sub(table.inputs) {
+                        None => table.x[row * table.inputs + column],
+                        Some(target) => table.y[row * table.outputs + target],
+                    };
+                    if split.train.iter().all(|&row| value(row) == value(split.train[0])) {
+                        let name = &summary.columns[column].name;
+                        summary.notes.push(format!("column `{name}` is constant in the training rows of split {k}"));
+                    }
                 }
             }
             Err(error) => summary.problems.push(error.to_string()),
@@ -168,6 +186,7 @@ fn check_csv(path: &Path) -> DatasetSummary {
                     .push("the first line names the columns, and here consists of numbers: is it a row?".into());
             }
             describe_columns(&mut summary, ColumnRole::Any, &values, &header);
+            note_equal_columns(&mut summary, &[(&values, header.len())]);
         }
         Err(error) => summary.problems.push(error.to_string()),
     }
@@ -179,6 +198,22 @@ fn describe(summary: &mut DatasetSummary, table: &Table) {
     summary.inputs = table.inputs;
     describe_columns(summary, ColumnRole::Input, &table.x, &table.input_names);
     describe_columns(summary, ColumnRole::Target, &table.y, &table.output_names);
+    note_equal_columns(summary, &[(&table.x, table.inputs), (&table.y, table.outputs)]);
+}
+
+/// Notes columns with the same numbers in all rows, unless they are constant. `parts` are rows of so many columns each, in the summary's order.
+fn note_equal_columns(summary: &mut DatasetSummary, parts: &[(&[f64], usize)]) {
+    let columns = parts.iter().flat_map(|&(values, width)| {
+        (0..width).map(move |column| values.iter().skip(column).step_by(width).map(|value| value.to_bits()))
+    });
+    let mut first_with: HashMap<Vec<u64>, usize> = HashMap::new();
+    for (at, column) in columns.enumerate() {
+        let first = *first_with.entry(column.collect()).or_insert(at);
+        if first != at && summary.columns[at].std != 0.0 {
+            let [name, other] = [at, first].map(|at| &summary.columns[at].name);
+            summary.notes.push(format!("column `{name}` equals column `{other}` in all rows"));
+        }
+    }
 }
 
 fn describe_columns(summary: &mut DatasetSummary, role: ColumnRole, values: &[f64], names: &[String]) {
@@ -239,7 +274,26 @@ mod tests {
         assert_eq!((target.name.as_str(), target.mean, target.min, target.max), ("column_1", 5.0, 2.0, 9.0));
         assert!((target.std - (26.0_f64 / 3.0).sqrt()).abs() < 1e-14);
         assert!(summary.problems.is_empty());
-        assert_eq!(summary.notes, ["column `column_2` is constant (7)", "split 1 uses 2 of 3 rows"]);
+        let rows = ["split 1 uses 2 of 3 rows", "split 1 has a single training row"];
+        assert_eq!(summary.notes, [&["column `column_2` is constant (7)"], rows.as_slice()].concat());
+    }
+
+    #[test]
+    fn columns_that_are_equal_or_constant_where_one_trains_are_remarked_upon() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("set");
+        let training = [("index_train_0.txt", "0 1"), ("index_test_0.txt", "2"), ("index_train_1.txt", "1")];
+        let data = [("data.txt", "1 2 1\n1 4 1\n5 9 5\n")];
+        uci_set(&folder, &[training.as_slice(), &data].concat());
+        let notes = &check(&folder).unwrap()[0].notes;
+        let constant = |column| format!("column `column_{column}` is constant in the training rows of split 0");
+        let equal = "column `column_2` equals column `column_0` in all rows".to_string();
+        let rows = ["split 1 uses 2 of 3 rows", "split 1 has a single training row"].map(String::from);
+        assert_eq!(notes, &[&[equal, constant(0), constant(2)], rows.as_slice()].concat());
+        fs::write(root.path().join("equal.csv"), "a,b,c,d\n1,2,1,3\n2,2,2,3\n").unwrap();
+        let notes = &check(&root.path().join("equal.csv")).unwrap()[0].notes;
+        let constant = |name, value| format!("column `{name}` is constant ({value})");
+        assert_eq!(notes, &[constant("b", 2), constant("d", 3), "column `c` equals column `a` in all rows".into()]);
     }
 
     #[test]

@@ -184,8 +184,11 @@ pub(super) fn read_split(folder: &Path, k: usize, rows: usize) -> Result<Split> 
 fn read_part(folder: &Path, name: &str, rows: usize) -> Result<Vec<(usize, usize)>> {
     let path = folder.join(name);
     if !path.exists() {
-        let promised = fs::read_to_string(folder.join("n_splits.txt")).unwrap_or_default();
-        let problem = format!("is missing, but n_splits.txt promises {} splits", promised.trim());
+        let problem = match split_count(folder) {
+            Ok(1) => "is missing, but n_splits.txt promises 1 split".into(),
+            Ok(splits) => format!("is missing, but n_splits.txt promises {splits} splits"),
+            Err(_) => "is missing, expected indices of rows".into(),
+        };
         return Err(Error::File { path, place: "file".into(), problem });
     }
     read_indices(&path, rows, "row")

@@ -1,4 +1,4 @@
-//! `--device` and `--tf32` on every command that computes.
+//! `--device`, `--threads` and `--tf32` on every command that computes.
 
 use super::support::{SMALL, command, contents, copy_of_trained, joined, livi, trained};
 use std::fs;
@@ -64,12 +64,15 @@ fn tf32_is_for_single_precision_on_cards() {
 #[test]
 fn threads_are_the_processors() {
     let folder = copy_of_trained();
-    let arguments = ["train", "toy", "--device", "cuda", "--threads", "2"];
-    refused(folder.path(), &arguments, &["--threads: is for the processor"]);
+    for arguments in COMMANDS {
+        let threads = |count: &'static str| joined(&[arguments, &["--threads", count]]);
+        refused(folder.path(), &joined(&[&threads("2"), &["--device", "cuda"]]), &["--threads: is for the processor"]);
+        refused(folder.path(), &threads("2000"), &["--threads: is 2000, expected at most 1024"]);
+    }
 }
 
 #[test]
-fn naming_the_processor_changes_no_bit() {
+fn naming_the_processor_or_its_threads_changes_no_bit() {
     let folder = copy_of_trained();
     let train = joined(&[&["train", "model.toml", "--out", "again", "--device", "cpu"], &SMALL]);
     livi(folder.path(), &train).succeeded();
@@ -79,5 +82,7 @@ fn naming_the_processor_changes_no_bit() {
     }
     let printed = |arguments: &[&str], device: &[&str]| livi(trained(), &joined(&[arguments, device])).succeeded();
     let predict = ["predict", "run", "--input", "data.csv", "--json"];
-    assert_eq!(printed(&predict, &["--device", "cpu"]), printed(&predict, &[]));
+    for named in [["--device", "cpu"], ["--threads", "1"], ["--threads", "3"]] {
+        assert_eq!(printed(&predict, &named), printed(&predict, &[]), "{named:?}");
+    }
 }
