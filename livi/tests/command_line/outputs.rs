@@ -154,7 +154,7 @@ fn data_check_describes_a_good_set() {
     let found = json(&livi(folder.path(), &["data", "check", "set", "--json"]).succeeded());
     assert_eq!((&found[0]["rows"], &found[0]["splits"]), (&6.into(), &1.into()));
     let text = livi(folder.path(), &["data", "check", "set"]).succeeded();
-    assert!(text.starts_with("set: 6 rows, 2 columns, 1 splits\n"), "{text}");
+    assert!(text.starts_with("set: 6 rows, 2 columns, 1 split\n"), "{text}");
 }
 
 #[test]
