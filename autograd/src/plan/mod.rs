@@ -27,7 +27,7 @@ mod strided;
 mod windows;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cost::{StepCost, StepKind};
 

@@ -341,18 +341,28 @@ where
                 self.multiply(&partial(segment), 0, 0..m, depth, false);
             }
         });
-        for segment in 1..count {
-            let from = partial(segment);
-            for row in 0..m {
-                for column in 0..if self.symmetric { row + 1 } else { n } {
-                    // SAFETY: inside of the checked view and of the `partial_bytes` bytes; all segments have left their results.
+        let rows = m.div_ceil(count);
+        frame.for_each(m.div_ceil(rows), self.spread, |block| {
+            for row in block * rows..((block + 1) * rows).min(m) {
+                let width = if self.symmetric { row + 1 } else { n };
+                for segment in 1..count {
+                    // SAFETY: inside of the checked view and of the `partial_bytes` bytes; all segments have left their results, and each task adds up
+                    // rows of its own.
                     unsafe {
-                        let to = self.out.at(0, row, column);
-                        *to = Scalar::add(*to, *from.at(0, row, column));
+                        let from = std::slice::from_raw_parts(partial(segment).at(0, row, 0), width);
+                        if self.out.column == 1 {
+                            let to = std::slice::from_raw_parts_mut(self.out.at(0, row, 0), width);
+                            to.iter_mut().zip(from).for_each(|(to, &from)| *to = Scalar::add(*to, from));
+                        } else {
+                            for (column, &from) in from.iter().enumerate() {
+                                let to = self.out.at(0, row, column);
+                                *to = Scalar::add(*to, from);
+                            }
+                        }
                     }
                 }
             }
-        }
+        });
         if self.symmetric {
             self.mirror(0);
         }

@@ -1,9 +1,9 @@
 //! Single loops whose results are known: sums, conversions, overwriting, refusals, functions at their ends.
 
-use super::loops::unary;
 use super::support::*;
 use crate::op::{Binary, Unary};
 use crate::plan::step::{Action, BufferId, Instruction, Loop, Operand, Reduction, Store, View};
+use crate::plan::tests::naive::unary;
 use crate::{DType, Error};
 
 /// A sum of made-up values over some axes.

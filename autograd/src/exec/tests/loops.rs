@@ -4,11 +4,11 @@ use super::support::*;
 use crate::DType;
 use crate::op::{Binary, Unary};
 use crate::plan::step::{Action, BufferId, Instruction, Loop, Operand, Reduction, Store, View};
+use crate::plan::tests::naive::{binary, unary};
 use std::ops::Range;
 
 fn evaluate(code: &[Instruction], loads: &[f64]) -> Vec<f64> {
     let mut registers: Vec<f64> = Vec::new();
-    let truth = |c: bool| f64::from(u8::from(c));
     for instruction in code {
         let get = |operand: Operand| match operand {
             Operand::Load(k) => loads[k as usize],
@@ -17,20 +17,7 @@ fn evaluate(code: &[Instruction], loads: &[f64]) -> Vec<f64> {
         };
         let value = match *instruction {
             Instruction::Unary(f, a) => unary(f, get(a)),
-            Instruction::Binary(f, a, b) => {
-                let (a, b) = (get(a), get(b));
-                match f {
-                    Binary::Add => a + b,
-                    Binary::Sub => a - b,
-                    Binary::Mul => a * b,
-                    Binary::Div => a / b,
-                    Binary::Max => a.max(b),
-                    Binary::Min => a.min(b),
-                    Binary::Greater => truth(a > b),
-                    Binary::GreaterEqual => truth(a >= b),
-                    Binary::Equal => truth(a == b),
-                }
-            }
+            Instruction::Binary(f, a, b) => binary(f, get(a), get(b)),
             Instruction::Select(mask, a, b) => {
                 if get(mask) != 0.0 {
                     get(a)
@@ -42,41 +29,6 @@ fn evaluate(code: &[Instruction], loads: &[f64]) -> Vec<f64> {
         registers.push(value);
     }
     registers
-}
-
-pub(super) fn unary(f: Unary, x: f64) -> f64 {
-    match f {
-        Unary::Neg => -x,
-        Unary::Exp => x.exp(),
-        Unary::Expm1 => x.exp_m1(),
-        Unary::Ln => x.ln(),
-        Unary::Log1p => x.ln_1p(),
-        Unary::Sqrt => x.sqrt(),
-        Unary::Reciprocal => 1.0 / x,
-        Unary::Square => x * x,
-        Unary::Tanh => x.tanh(),
-        Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-        Unary::Sin => x.sin(),
-        Unary::Cos => x.cos(),
-        Unary::Abs => x.abs(),
-        Unary::Sign => {
-            if x == 0.0 {
-                0.0
-            } else {
-                x.signum()
-            }
-        }
-        Unary::Relu => x.max(0.0),
-        Unary::Step => f64::from(u8::from(x > 0.0)),
-        Unary::Elu => {
-            if x > 0.0 {
-                x
-            } else {
-                x.exp_m1()
-            }
-        }
-    }
 }
 
 /// What the loop should leave in each store's buffer; elements that it does not write stay 0.

@@ -3,6 +3,6 @@
 mod costs;
 mod generate;
 mod interpret;
-mod naive;
+pub(crate) mod naive;
 mod properties;
 mod structure;

@@ -1,8 +1,8 @@
 //! Results of convolutions, and their transpose in the images: sums over taps for tiles of neighbouring elements.
 
 use super::arranged::Arranged;
-use super::planes::Planes;
-use super::tile::{MOST_BLOCK, Span, Tile, WIDTH};
+use super::copies::{Copies, View};
+use super::tile::{Lines, MOST_BLOCK, Span, Tile, WIDTH};
 use super::{Geometry, SPREAD, Stack};
 use crate::Result;
 use crate::exec::cpu::frame::{Frame, Kernel};
@@ -23,8 +23,7 @@ struct Pass {
     /// For each tap its place in the filters, from that of the channel.
     weights: Vec<usize>,
     rows: Vec<Rows>,
-    /// Elements of the channel from one lane to the next.
-    step: usize,
+    lines: Lines,
 }
 
 /// Rows of a channel that the same taps make: close to a margin not all of them meet anything but zeros.
@@ -35,8 +34,8 @@ struct Rows {
 }
 
 impl Pass {
-    fn new(step: usize) -> Self {
-        Self { taps: Vec::new(), weights: Vec::new(), rows: Vec::new(), step }
+    fn new(lines: Lines) -> Self {
+        Self { taps: Vec::new(), weights: Vec::new(), rows: Vec::new(), lines }
     }
 
     /// Puts spans to those with the same taps.
@@ -51,7 +50,7 @@ impl Pass {
 /// Channels of `out` as sums over taps in the channels of `source`.
 pub(super) struct Correlation<T> {
     source: Stack<T>,
-    planes: Planes,
+    copies: Copies,
     filters: *const T,
     /// Elements of the filters from one group, and one channel of `out`, to the next.
     group: usize,
@@ -86,24 +85,32 @@ pub(super) fn output<T: Vector>(
     let [_, _, _, p, q] = results.shape;
     let Geometry { stride, padding } = geometry;
     let size = [(p - 1) * stride[0] + h, (q - 1) * stride[1] + w];
-    let planes = Planes::new([rows, columns], padding, size, stride[1]).seen_by([h, w], stride[0]);
-    let mut pass = Pass::new(1);
+    let view = View {
+        source: [rows, columns],
+        first: padding,
+        size,
+        stride,
+        taps: [h, w],
+        positions: [p, q],
+        products: h * w * results.shape[2],
+    };
+    let copies = Copies::new(view, lanes);
+    let mut pass = Pass::new(Lines { length: q, pitch: q, step: 1, next: q });
     let [_, _, by_channel, by_row, by_column] = filters.strides;
     for (u, c, v) in triples([h, channels, w]) {
-        pass.taps.push(c * planes.plane() + planes.at(u, v));
+        pass.taps.push(c * copies.plane() + copies.at(u, v));
         pass.weights.push(c * by_channel + u * by_row + v * by_column);
     }
-    for row in 0..p {
-        let first = padding[0].saturating_sub(row * stride[0]).min(h);
-        let end = (rows + padding[0]).saturating_sub(row * stride[0]).clamp(first, h);
-        for column in (0..q).step_by(lanes) {
-            let base = row * stride[0] * planes.row() + column;
-            let span = Span { base, to: row * q + column, count: lanes.min(q - column) };
-            pass.push(first * channels * w..end * channels * w, span);
-        }
+    for run in copies.runs([p, q], lanes) {
+        // Taps above the images in the last row, and below them in the first one, meet zeros alone.
+        let [top, bottom] = run.rows.map(|row| row * stride[0]);
+        let first = padding[0].saturating_sub(bottom).min(h);
+        let end = (rows + padding[0]).saturating_sub(top).clamp(first, h);
+        let span = Span { base: run.base, line: run.rows[0] * q, first: run.column, count: run.count };
+        pass.push(first * channels * w..end * channels * w, span);
     }
     let (group, channel) = (filters.strides[0], filters.strides[1]);
-    Correlation::new(images, planes, filters.pointer, [group, channel], results, vec![pass], lanes)
+    Correlation::new(images, copies, filters.pointer, [group, channel], results, vec![pass], lanes)
 }
 
 /// Images from filters and results. Which taps an element of the images meets depends on its remainder modulo the stride: one pass for each.
@@ -123,41 +130,51 @@ pub(super) fn input<T: Vector>(
         let most = phases[k].iter().map(|phase| phase.begin + phase.count as isize).max().unwrap_or(0);
         first[k] + results.shape[3 + k].max(most.max(0) as usize)
     });
-    let planes = Planes::new([results.shape[3], results.shape[4]], first, end, 1);
+    let seen = |k: usize| phases[k].iter().map(|phase| phase.begin + first[k] as isize + 1).max().unwrap_or(0) as usize;
+    let positions = phases.each_ref().map(|list| list.iter().map(|phase| phase.count).max().unwrap_or(0));
+    let view = View {
+        source: [results.shape[3], results.shape[4]],
+        first,
+        size: end,
+        stride: [1, 1],
+        taps: [seen(0), seen(1)],
+        positions,
+        products: filters.shape[2..].iter().product(),
+    };
+    let copies = Copies::new(view, lanes);
     let [_, by_output, _, by_row, by_column] = filters.strides;
     let mut passes = Vec::new();
     for vertical in &phases[0] {
         for horizontal in &phases[1] {
-            let mut pass = Pass::new(geometry.stride[1]);
+            let mut pass = Pass::new(Lines {
+                length: horizontal.count,
+                pitch: positions[1],
+                step: geometry.stride[1],
+                next: geometry.stride[0] * images.shape[4],
+            });
             for (s, o, t) in triples([vertical.taps.len(), outputs, horizontal.taps.len()]) {
                 let (row, column) = (vertical.begin - s as isize, horizontal.begin - t as isize);
                 let [row, column] =
                     [(row, first[0]), (column, first[1])].map(|(at, first)| (at + first as isize) as usize);
-                pass.taps.push(o * planes.plane() + planes.at(row, column));
+                pass.taps.push(o * copies.plane() + copies.at(row, column));
                 pass.weights.push(o * by_output + vertical.taps[s] * by_row + horizontal.taps[t] * by_column);
             }
-            for row in 0..vertical.count {
+            for run in copies.runs([vertical.count, horizontal.count], lanes) {
                 // Tap s meets result begin + row - s.
-                let last = (vertical.begin + row as isize + 1).max(0) as usize;
-                let first = last.saturating_sub(results.shape[3]).min(vertical.taps.len());
+                let [first, last] = run.rows.map(|row| (vertical.begin + row as isize + 1).max(0) as usize);
+                let first = first.saturating_sub(results.shape[3]).min(vertical.taps.len());
                 let end = last.clamp(first, vertical.taps.len());
                 let one = outputs * horizontal.taps.len();
-                for column in (0..horizontal.count).step_by(lanes) {
-                    let image_row = vertical.first + row * geometry.stride[0];
-                    let image_column = horizontal.first + column * geometry.stride[1];
-                    let span = Span {
-                        base: row * planes.row() + column,
-                        to: image_row * images.shape[4] + image_column,
-                        count: lanes.min(horizontal.count - column),
-                    };
-                    pass.push(first * one..end * one, span);
-                }
+                let image_row = vertical.first + run.rows[0] * geometry.stride[0];
+                let line = image_row * images.shape[4] + horizontal.first;
+                let span = Span { base: run.base, line, first: run.column, count: run.count };
+                pass.push(first * one..end * one, span);
             }
             passes.push(pass);
         }
     }
     let (group, channel) = (filters.strides[0], filters.strides[2]);
-    Correlation::new(results, planes, filters.pointer, [group, channel], images, passes, lanes)
+    Correlation::new(results, copies, filters.pointer, [group, channel], images, passes, lanes)
 }
 
 /// Positions of the images along one axis with the same remainder modulo the stride.
@@ -208,7 +225,7 @@ fn block(channels: usize) -> usize {
 impl<T: Vector> Correlation<T> {
     fn new(
         source: Stack<T>,
-        planes: Planes,
+        copies: Copies,
         filters: *const T,
         [group, channel]: [usize; 2],
         out: Stack<T>,
@@ -223,12 +240,12 @@ impl<T: Vector> Correlation<T> {
         let block = block(out.shape[2]);
         let taps: usize = passes.iter().map(|pass| pass.taps.len()).sum();
         let packed = Arranged::new(out.shape[0], group, taps * out.shape[2].next_multiple_of(block));
-        Self { source, planes, filters, group, channel, packed, out, passes, block, images, lanes, flops }
+        Self { source, copies, filters, group, channel, packed, out, passes, block, images, lanes, flops }
     }
 
     /// Elements of the copies, with room for a register that begins at the last one.
-    fn copies(&self) -> usize {
-        self.source.shape[2] * self.planes.plane() + 2 * self.lanes
+    fn copied(&self) -> usize {
+        self.source.shape[2] * self.copies.plane() + 2 * self.lanes
     }
 
     fn tasks(&self) -> usize {
@@ -281,7 +298,7 @@ impl<T: Vector> Kernel for Correlation<T> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.copies() * size_of::<T>()
+        self.copied() * size_of::<T>()
     }
 
     fn partial_bytes(&self) -> usize {
@@ -326,12 +343,12 @@ impl<T: Vector> Task<'_, T> {
         let copies = self.scratch;
         // SAFETY: the caller's promise.
         unsafe {
-            copies.add(kernel.copies() - 2 * kernel.lanes).write_bytes(0, 2 * kernel.lanes);
+            copies.add(kernel.copied() - 2 * kernel.lanes).write_bytes(0, 2 * kernel.lanes);
             for image in self.images.clone() {
                 for c in 0..kernel.source.shape[2] {
                     let strides = [kernel.source.strides[3], kernel.source.strides[4]];
                     let from = kernel.source.channel(self.group, image, c);
-                    kernel.planes.fill(from, strides, copies.add(c * kernel.planes.plane()));
+                    kernel.copies.fill(from, strides, copies.add(c * kernel.copies.plane()));
                 }
                 let mut weights = self.packed;
                 for pass in &kernel.passes {
@@ -350,7 +367,7 @@ impl<T: Vector> Task<'_, T> {
                                         out: kernel.out.channel(self.group, image, c),
                                         channel: kernel.out.strides[2],
                                         channels: channels - c,
-                                        step: pass.step,
+                                        lines: pass.lines,
                                         adds: first > 0,
                                     };
                                     match spans {

@@ -1,7 +1,7 @@
 //! The transpose of convolutions in the filters: for each tap the sum over all results of what it meets.
 
+use super::copies::{Copies, Run, View};
 use super::correlate::triples;
-use super::planes::Planes;
 use super::{Geometry, SPREAD, Stack};
 use crate::Result;
 use crate::exec::cpu::frame::{Frame, Kernel};
@@ -20,13 +20,13 @@ pub(super) struct FilterKernel<T> {
     images: Stack<T>,
     results: Stack<T>,
     out: Stack<T>,
-    planes: Planes,
+    copies: Copies,
     /// Distance of each tap in the copies of the images, filled up to whole tiles.
     taps: Vec<usize>,
     /// Where the first tap of each register of results lies.
     bases: Vec<usize>,
-    /// Registers of a row, and the elements of its last one.
-    row: usize,
+    /// Registers of a line (a row of results, or all rows), and the elements of its last one.
+    line: usize,
     last: usize,
     tile: [usize; 2],
     /// Images that are worked on together.
@@ -55,29 +55,37 @@ impl<T: Vector> FilterKernel<T> {
         let [_, _, _, p, q] = results.shape;
         let Geometry { stride, padding } = geometry;
         let size = [(p - 1) * stride[0] + h, (q - 1) * stride[1] + w];
-        let planes = Planes::new([rows, columns], padding, size, stride[1]).seen_by([h, w], stride[0]);
         let count = channels * h * w;
         let cost = |tile: &[usize; 2]| outputs.next_multiple_of(tile[0]) * count.next_multiple_of(tile[1]);
         let tile = TILES.into_iter().min_by_key(cost).unwrap_or(TILES[0]);
+        let own = outputs.div_ceil(TASKS.div_ceil(groups)).next_multiple_of(tile[0]).min(outputs);
+        let view = View {
+            source: [rows, columns],
+            first: padding,
+            size,
+            stride,
+            taps: [h, w],
+            positions: [p, q],
+            products: h * w * own,
+        };
+        let copies = Copies::new(view, lanes);
         let mut taps: Vec<usize> =
-            triples([channels, h, w]).map(|(c, u, v)| c * planes.plane() + planes.at(u, v)).collect();
+            triples([channels, h, w]).map(|(c, u, v)| c * copies.plane() + copies.at(u, v)).collect();
         taps.resize(count.next_multiple_of(tile[1]), 0);
-        let bases = (0..p)
-            .flat_map(|row| (0..q).step_by(lanes).map(move |column| (row, column)))
-            .map(|(row, column)| row * stride[0] * planes.row() + column)
-            .collect::<Vec<usize>>();
-        let parts = TASKS.div_ceil(groups);
+        let runs = copies.runs([p, q], lanes);
+        let bases: Vec<usize> = runs.iter().map(|run| run.base).collect();
+        let line = if copies.pitch().is_some() { runs.len() } else { q.div_ceil(lanes) };
         Self {
             images,
             results,
             out: filters,
-            planes,
+            copies,
             taps,
             tile,
             together: RESULTS.div_ceil(bases.len() * lanes).min(n).max(1),
-            channels: outputs.div_ceil(parts).next_multiple_of(tile[0]).min(outputs),
-            row: q.div_ceil(lanes),
-            last: q - (q.div_ceil(lanes) - 1) * lanes,
+            channels: own,
+            line,
+            last: runs.last().map_or(lanes, |run: &Run| run.count),
             lanes,
             flops: 2 * groups * n * outputs * count * bases.len() * lanes,
             bases,
@@ -85,8 +93,8 @@ impl<T: Vector> FilterKernel<T> {
     }
 
     /// Elements of the copies of one image, with room for a register that begins at the last one.
-    fn copies(&self) -> usize {
-        self.images.shape[2] * self.planes.plane() + 2 * self.lanes
+    fn copied(&self) -> usize {
+        self.images.shape[2] * self.copies.plane() + 2 * self.lanes
     }
 
     /// Elements of the copy of one channel of results.
@@ -116,7 +124,7 @@ impl<T: Vector> Kernel for FilterKernel<T> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.together * (self.copies() + self.channels * self.channel()) * size_of::<T>()
+        self.together * (self.copied() + self.channels * self.channel()) * size_of::<T>()
     }
 }
 
@@ -151,7 +159,7 @@ impl<T: Vector> Task<'_, T> {
         let [_, n, inputs, ..] = kernel.images.shape;
         let own = self.channels.len();
         let count = kernel.out.shape[2..].iter().product::<usize>();
-        let results = self.scratch.wrapping_add(kernel.together * kernel.copies());
+        let results = self.scratch.wrapping_add(kernel.together * kernel.copied());
         // SAFETY: the caller's promise.
         unsafe {
             for c in self.channels.clone() {
@@ -160,13 +168,13 @@ impl<T: Vector> Task<'_, T> {
             for first in (0..n).step_by(kernel.together) {
                 let together = kernel.together.min(n - first);
                 for k in 0..together {
-                    let copies = self.scratch.add(k * kernel.copies());
+                    let copies = self.scratch.add(k * kernel.copied());
                     for c in 0..inputs {
                         let strides = [kernel.images.strides[3], kernel.images.strides[4]];
                         let from = kernel.images.channel(self.group, first + k, c);
-                        kernel.planes.fill(from, strides, copies.add(c * kernel.planes.plane()));
+                        kernel.copies.fill(from, strides, copies.add(c * kernel.copies.plane()));
                     }
-                    copies.add(inputs * kernel.planes.plane()).write_bytes(0, 2 * kernel.lanes);
+                    copies.add(inputs * kernel.copies.plane()).write_bytes(0, 2 * kernel.lanes);
                     for (j, c) in self.channels.clone().enumerate() {
                         self.copy_results(first + k, c, results.add((k * own + j) * kernel.channel()));
                     }
@@ -205,7 +213,7 @@ impl<T: Vector> Task<'_, T> {
         // SAFETY: registers and taps were laid out within the copies and their margin.
         unsafe {
             for k in 0..together {
-                let copies = self.scratch.add(k * kernel.copies());
+                let copies = self.scratch.add(k * kernel.copied());
                 let mut results = results.add(k * self.channels.len() * kernel.channel());
                 if kernel.last == kernel.lanes {
                     for &base in &kernel.bases {
@@ -214,12 +222,12 @@ impl<T: Vector> Task<'_, T> {
                     }
                     continue;
                 }
-                for bases in kernel.bases.chunks_exact(kernel.row) {
-                    for &base in &bases[..kernel.row - 1] {
+                for bases in kernel.bases.chunks_exact(kernel.line) {
+                    for &base in &bases[..kernel.line - 1] {
                         self.add::<S, CHANNELS, TAPS, false>(simd, results, copies.add(base), taps, rows, &mut sums);
                         results = results.add(kernel.lanes);
                     }
-                    let base = bases[kernel.row - 1];
+                    let base = bases[kernel.line - 1];
                     self.add::<S, CHANNELS, TAPS, true>(simd, results, copies.add(base), taps, rows, &mut sums);
                     results = results.add(kernel.lanes);
                 }
@@ -259,16 +267,20 @@ impl<T: Vector> Task<'_, T> {
         }
     }
 
-    /// Copies a channel of results, each row filled up to whole registers with zeros.
+    /// Copies a channel of results, each line filled up to whole registers with zeros.
     #[inline(always)]
     unsafe fn copy_results(&self, image: usize, channel: usize, mut to: *mut T) {
         let kernel = self.kernel;
         let from = kernel.results.channel(self.group, image, channel);
         let [_, _, _, rows, columns] = kernel.results.shape;
         let [_, _, _, by_row, by_column] = kernel.results.strides;
-        let width = columns.next_multiple_of(kernel.lanes);
+        let width = match kernel.copies.pitch() {
+            Some(pitch) => pitch,
+            None => columns.next_multiple_of(kernel.lanes),
+        };
         // SAFETY: the caller's promise.
         unsafe {
+            let end = to.add(kernel.channel());
             for row in 0..rows {
                 for column in 0..columns {
                     *to.add(column) = *from.add(row * by_row + column * by_column);
@@ -276,6 +288,7 @@ impl<T: Vector> Task<'_, T> {
                 std::slice::from_raw_parts_mut(to.add(columns), width - columns).fill(T::ZERO);
                 to = to.add(width);
             }
+            std::slice::from_raw_parts_mut(to, end.offset_from(to) as usize).fill(T::ZERO);
         }
     }
 }

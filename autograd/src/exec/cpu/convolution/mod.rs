@@ -1,11 +1,12 @@
 //! Convolutions, straight from padded copies of the images: nothing is unfolded.
 //!
-//! Images are copied channel by channel with their margins of zeros ([`planes`]), so that what a tap of the filters multiplies lies at a fixed
-//! distance from the first one's, for every result alike. Results and the transpose in the images are then one and the same loop over taps whose
+//! Images are copied channel by channel with their margins of zeros ([`copies`], [`planes`]), so that what a tap of the filters multiplies lies at
+//! a fixed distance from the first one's, for every result alike. Results and the transpose in the images are then one and the same loop over taps whose
 //! sums stay in registers ([`correlate`], [`tile`]); the transpose in the filters sums over results instead ([`filter`]). Filters of 3 x 3 between
 //! many channels take fewer products another way: [`winograd`].
 
 mod arranged;
+mod copies;
 mod correlate;
 mod filter;
 mod planes;

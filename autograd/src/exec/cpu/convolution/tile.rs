@@ -15,10 +15,27 @@ const MOST_LANES: usize = 16;
 pub(super) struct Span {
     /// Where its first tap lies in the copies.
     pub(super) base: usize,
-    /// Where it goes in the channel.
-    pub(super) to: usize,
+    /// Where the line of its first element begins in the channel, and the element's number in the line.
+    pub(super) line: usize,
+    pub(super) first: usize,
     /// Elements; the other lanes hold nothing of use.
     pub(super) count: usize,
+}
+
+/// How the elements of spans lie in a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines {
+    /// Elements of a line that are there, and with those that are not.
+    pub(super) length: usize,
+    pub(super) pitch: usize,
+    /// Elements of the channel from one element of a line, and from one line, to the next.
+    pub(super) step: usize,
+    pub(super) next: usize,
+}
+
+impl Lines {
+    /// A single line, whatever its length.
+    pub(super) const ONE: Self = Self { length: usize::MAX, pitch: usize::MAX, step: 1, next: 0 };
 }
 
 /// The sums of some taps for one block of channels at a few spans.
@@ -34,8 +51,8 @@ pub(super) struct Tile<'a, T> {
     pub(super) channel: usize,
     /// Channels from the first one on.
     pub(super) channels: usize,
-    /// Elements of a channel from one lane to the next.
-    pub(super) step: usize,
+    /// Where elements of a channel lie.
+    pub(super) lines: Lines,
     /// Whether the sums add to what is there.
     pub(super) adds: bool,
 }
@@ -54,8 +71,7 @@ impl<T: Vector> Tile<'_, T> {
             self.sums::<S, SPANS, BLOCK>(simd, spans, &mut sums);
             for b in 0..BLOCK.min(self.channels) {
                 for s in 0..SPANS {
-                    let to = self.out.add(b * self.channel + spans[s].to);
-                    self.store::<S>(simd, &sums[b * SPANS + s], to, spans[s].count);
+                    self.store::<S>(simd, &sums[b * SPANS + s], self.out.add(b * self.channel), spans[s]);
                 }
             }
         }
@@ -101,19 +117,29 @@ impl<T: Vector> Tile<'_, T> {
     }
 
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, simd: S, sum: &[T; MOST_LANES], to: *mut T, count: usize) {
+    unsafe fn store<S: Simd>(&self, simd: S, sum: &[T; MOST_LANES], channel: *mut T, span: Span) {
+        let Lines { length, pitch, step, next } = self.lines;
         let one = T::splat(simd, T::ONE);
-        // SAFETY: the caller's promise: `count` elements `step` apart.
+        let neighbours = step == 1 && (span.first + span.count <= length || (length == pitch && next == pitch));
+        // SAFETY: the caller's promise: the span's elements, those of its lines that are there.
         unsafe {
-            if count == lanes::<T, S>() && self.step == 1 {
+            let mut line = channel.add(span.line);
+            if span.count == lanes::<T, S>() && neighbours {
                 let sum = sum.as_ptr().cast::<T::Register<S>>().read_unaligned();
-                let to = to.cast::<T::Register<S>>();
+                let to = line.add(span.first).cast::<T::Register<S>>();
                 to.write_unaligned(if self.adds { T::add_product(simd, sum, one, to.read_unaligned()) } else { sum });
-            } else {
-                for (k, &value) in sum[..count].iter().enumerate() {
-                    let to = to.add(k * self.step);
+                return;
+            }
+            let (mut at, mut rest) = (span.first, &sum[..span.count]);
+            while !rest.is_empty() {
+                let (own, others) = rest.split_at(rest.len().min(pitch - at));
+                let there = own.len().min(length.saturating_sub(at));
+                let to = line.wrapping_add(at * step);
+                for (k, &value) in own[..there].iter().enumerate() {
+                    let to = to.add(k * step);
                     *to = if self.adds { (*to).add(value) } else { value };
                 }
+                (at, rest, line) = (0, others, line.wrapping_add(next));
             }
         }
     }

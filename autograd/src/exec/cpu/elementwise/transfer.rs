@@ -4,13 +4,19 @@
 
 use super::layout::Pattern;
 use crate::exec::cpu::scalar::Cast;
+use std::any::TypeId;
 
 /// Copies a tile's elements from memory into `to`, row-major.
 ///
 /// # Safety
 /// Every element of the pattern must be readable, and `to` writable for as many elements and apart from them.
 #[inline(never)]
-pub(crate) unsafe fn gather<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, rows: usize, pattern: &Pattern) {
+pub(crate) unsafe fn gather<S: Copy + Cast<T> + 'static, T: Copy + 'static>(
+    to: *mut T,
+    from: *const S,
+    rows: usize,
+    pattern: &Pattern,
+) {
     // SAFETY: the offsets are those of the pattern's elements; `to` advances by the elements written.
     unsafe {
         match *pattern.inner.as_slice() {
@@ -83,7 +89,12 @@ pub(crate) unsafe fn scatter<T: Copy + Cast<S>, S: Copy>(to: *mut S, from: *cons
 }
 
 #[inline(always)]
-unsafe fn gather_line<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, length: usize, stride: usize) {
+unsafe fn gather_line<S: Copy + Cast<T> + 'static, T: Copy + 'static>(
+    to: *mut T,
+    from: *const S,
+    length: usize,
+    stride: usize,
+) {
     // SAFETY: forwarded from `gather`.
     unsafe {
         match stride {
@@ -108,29 +119,21 @@ unsafe fn gather_line<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, le
     }
 }
 
-/// Every other element, as poolings take them, by fours: steps of known size become whole registers that are shuffled.
+/// Every other element, as poolings take them. Of two neighbours of 32 bits, read as a number of 64, the first is its lower half: registers are narrowed
+/// instead of filled one by one.
 #[inline(always)]
-unsafe fn every_other<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, length: usize) {
-    // SAFETY: forwarded from `gather`: the last element read is number 2 (length - 1). The last four begin one element early, to end with it.
+unsafe fn every_other<S: Copy + Cast<T> + 'static, T: Copy + 'static>(to: *mut T, from: *const S, length: usize) {
+    let narrowed = cfg!(target_endian = "little") && size_of::<S>() == 4 && TypeId::of::<S>() == TypeId::of::<T>();
+    // The last element has no neighbour that may be read.
+    let pairs = if narrowed { length.saturating_sub(1) } else { 0 };
+    // SAFETY: forwarded from `gather`: the last element read is number 2 (length - 1); where halves are moved the types are one.
     unsafe {
-        let four = |at: usize, first: usize, skip: usize| {
-            let from = from.add(first).cast::<[S; 8]>().read();
-            let four: [T; 4] = [from[skip].cast(), from[skip + 2].cast(), from[skip + 4].cast(), from[skip + 6].cast()];
-            to.add(at).cast::<[T; 4]>().write(four);
-        };
-        if length < 5 {
-            for i in 0..length {
-                *to.add(i) = (*from.add(2 * i)).cast();
-            }
-            return;
+        for i in 0..pairs {
+            let pair = from.add(2 * i).cast::<u64>().read_unaligned();
+            to.add(i).cast::<u32>().write(pair as u32);
         }
-        let mut at = 0;
-        while at + 5 <= length {
-            four(at, 2 * at, 0);
-            at += 4;
-        }
-        if at < length {
-            four(length - 4, 2 * length - 9, 1);
+        for i in pairs..length {
+            *to.add(i) = (*from.add(2 * i)).cast();
         }
     }
 }
@@ -151,7 +154,11 @@ unsafe fn scatter_line<T: Copy + Cast<S>, S: Copy>(to: *mut S, from: *const T, l
     }
 }
 
-unsafe fn gather_nested<S: Copy + Cast<T>, T: Copy>(to: *mut T, from: *const S, axes: &[(usize, usize)]) {
+unsafe fn gather_nested<S: Copy + Cast<T> + 'static, T: Copy + 'static>(
+    to: *mut T,
+    from: *const S,
+    axes: &[(usize, usize)],
+) {
     // SAFETY: forwarded from `gather`.
     unsafe {
         match *axes {

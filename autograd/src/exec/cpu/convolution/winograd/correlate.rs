@@ -2,7 +2,7 @@
 
 use super::super::arranged::Arranged;
 use super::super::planes::Planes;
-use super::super::tile::{Span, Tile, WIDTH};
+use super::super::tile::{Lines, Span, Tile, WIDTH};
 use super::super::{Geometry, SPREAD, Stack};
 use super::{Chunk, FILTER, IN, Layout, OUT, PLACES, Taps, Tiling, transform};
 use crate::Result;
@@ -248,10 +248,11 @@ impl<T: Vector> Task<'_, T> {
                     out: sums.wrapping_add(own * layout.channel),
                     channel: layout.channel,
                     channels: out.shape[2] - own,
-                    step: 1,
+                    lines: Lines::ONE,
                     adds: false,
                 };
-                let spans = [first, first + tiling.lanes].map(|at| Span { base: at, to: at, count: tiling.lanes });
+                let spans =
+                    [first, first + tiling.lanes].map(|at| Span { base: at, line: 0, first: at, count: tiling.lanes });
                 // SAFETY: the caller's promise; both layouts have room for whole registers.
                 unsafe { tile.run::<S, WIDTH, BLOCK>(simd, spans) };
             }
