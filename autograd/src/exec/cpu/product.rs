@@ -23,6 +23,8 @@ const LEAST_ROWS: usize = 96;
 /// Inner elements of a segment at least, and how many segments an inner axis is cut into at most.
 const DEPTH: usize = 256;
 const SEGMENTS: usize = 8;
+/// Most elements of a result that is made from segments: each leaves one.
+const CUT: usize = 1 << 18;
 /// Bytes of a block of the result that an epilogue works on while it is in cache.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -150,7 +152,9 @@ where
         && (k == 1 || a.strides[2] == b.strides[1]);
 
     let has_epilogue = product.epilogue.is_some();
-    let rows = if flops < 4 * task && !has_epilogue {
+    // A small result of a long inner axis: blocks of rows would each pack all of the right operand, segments of the axis pack their own part of both.
+    let cut = batch == 1 && k >= 4 * m.max(n) && flops >= 8 * task && m * n <= CUT;
+    let rows = if cut || (flops < 4 * task && !has_epilogue) {
         m
     } else {
         let by_work = task.div_ceil((2 * n * k.max(1)).max(1));
@@ -175,7 +179,6 @@ where
             }))
         }
     };
-    let cut = batch == 1 && blocks == 1 && k >= 4 * m.max(n) && flops >= 8 * task;
     let depth = if cut { k.div_ceil(SEGMENTS).max(DEPTH).next_multiple_of(64).min(k) } else { k };
     Ok(Box::new(ProductKernel::<T> {
         batch,
