@@ -100,6 +100,11 @@ impl Planes {
                     after.fill(T::ZERO);
                     continue;
                 }
+                if self.phases == 2 && self.copied_phases == 2 && strides[1] == 1 {
+                    let inside = self.source_columns.min(width.saturating_sub(self.left));
+                    self.sort(std::slice::from_raw_parts(from, inside), to);
+                    continue;
+                }
                 for (phase, to) in to.chunks_exact_mut(self.phase).take(self.copied_phases).enumerate() {
                     let first = self.left.saturating_sub(phase).div_ceil(self.phases).min(to.len());
                     let column = (first * self.phases + phase).saturating_sub(self.left);
@@ -116,6 +121,24 @@ impl Planes {
                     }
                 }
             }
+        }
+    }
+
+    /// Sorts the columns of a row inside of its margins into two phases.
+    fn sort<T: Scalar>(&self, from: &[T], to: &mut [T]) {
+        to.fill(T::ZERO);
+        let (even, odd) = to.split_at_mut(self.phase);
+        // Whichever phase the first column is of, the next one is of the other.
+        let (first, second) = match self.left % 2 {
+            0 => (&mut even[self.left / 2..], &mut odd[self.left / 2..]),
+            _ => (&mut odd[self.left / 2..], &mut even[self.left / 2 + 1..]),
+        };
+        let (pairs, last) = from.as_chunks::<2>();
+        for ([a, b], (first, second)) in pairs.iter().zip(first.iter_mut().zip(second)) {
+            (*first, *second) = (*a, *b);
+        }
+        if let ([last], Some(to)) = (last, first.get_mut(pairs.len())) {
+            *to = *last;
         }
     }
 }

@@ -20,31 +20,72 @@ pub(super) unsafe fn images<T: Vector, S: Simd>(
     to: *mut T,
     layout: Layout,
 ) {
-    let (add, sub) = (T::plus::<S>, T::minus::<S>);
+    let zero = T::splat(simd, T::ZERO);
     for row in 0..rows {
         for first in (0..columns).step_by(lanes::<T, S>()) {
-            let at = |u: usize, v: usize| copy.wrapping_add(planes.at(row * OUT + u, first * OUT + v));
             let to = to.wrapping_add(row * columns + first);
-            for u in 0..IN {
-                // SAFETY: the caller's promise.
-                let d = |u: usize, v: usize| unsafe { at(u, v).cast::<T::Register<S>>().read_unaligned() };
-                let mut t = [T::splat(simd, T::ZERO); IN];
-                for v in 0..IN {
-                    t[v] = match u {
-                        0 => sub(simd, d(0, v), d(2, v)),
-                        1 => add(simd, d(1, v), d(2, v)),
-                        2 => sub(simd, d(2, v), d(1, v)),
-                        _ => sub(simd, d(1, v), d(3, v)),
-                    };
+            let mut t = [[zero; IN]; IN];
+            for v in 0..IN {
+                let mut d = [zero; IN];
+                for u in 0..IN {
+                    let at = planes.at(row * OUT + u, first * OUT + v);
+                    // SAFETY: the caller's promise.
+                    d[u] = unsafe { copy.add(at).cast::<T::Register<S>>().read_unaligned() };
                 }
-                let t = [sub(simd, t[0], t[2]), add(simd, t[1], t[2]), sub(simd, t[2], t[1]), sub(simd, t[1], t[3])];
+                let column = differences::<T, S>(simd, d);
+                for u in 0..IN {
+                    t[u][v] = column[u];
+                }
+            }
+            for u in 0..IN {
+                let row = differences::<T, S>(simd, t[u]);
                 for v in 0..IN {
                     // SAFETY: the caller's promise.
-                    unsafe { to.add((IN * u + v) * layout.place).cast::<T::Register<S>>().write_unaligned(t[v]) };
+                    unsafe { to.add((IN * u + v) * layout.place).cast::<T::Register<S>>().write_unaligned(row[v]) };
                 }
             }
         }
     }
+}
+
+// What the transforms do to a row or a column are functions of their own, called from plain loops: closures that go through a function of the standard
+// library, which is not compiled for wide registers, pass each of them through memory.
+
+/// B^T d.
+#[inline(always)]
+fn differences<T: Vector, S: Simd>(simd: S, d: [T::Register<S>; IN]) -> [T::Register<S>; IN] {
+    [
+        T::minus::<S>(simd, d[0], d[2]),
+        T::plus::<S>(simd, d[1], d[2]),
+        T::minus::<S>(simd, d[2], d[1]),
+        T::minus::<S>(simd, d[1], d[3]),
+    ]
+}
+
+/// A y.
+#[inline(always)]
+fn spread<T: Vector, S: Simd>(simd: S, x: T::Register<S>, y: T::Register<S>) -> [T::Register<S>; IN] {
+    let zero = T::splat(simd, T::ZERO);
+    [x, T::plus::<S>(simd, x, y), T::minus::<S>(simd, x, y), T::minus::<S>(simd, zero, y)]
+}
+
+/// A^T m.
+#[inline(always)]
+fn gather<T: Vector, S: Simd>(simd: S, m: [T::Register<S>; IN]) -> [T::Register<S>; OUT] {
+    let (sum, difference) = (T::plus::<S>(simd, m[1], m[2]), T::minus::<S>(simd, m[1], m[2]));
+    [T::plus::<S>(simd, m[0], sum), T::minus::<S>(simd, difference, m[3])]
+}
+
+/// G^T s.
+#[inline(always)]
+fn halves<T: Vector, S: Simd>(simd: S, s: [T::Register<S>; IN]) -> [T::Register<S>; FILTER] {
+    let (sum, difference) = (T::plus::<S>(simd, s[1], s[2]), T::minus::<S>(simd, s[1], s[2]));
+    let (half, zero) = (T::splat(simd, T::from_f64(0.5)), T::splat(simd, T::ZERO));
+    [
+        T::add_product::<S>(simd, half, sum, s[0]),
+        T::add_product::<S>(simd, half, difference, zero),
+        T::add_product::<S>(simd, half, sum, s[3]),
+    ]
 }
 
 /// A y A^T of all tiles in a copy of some rows of a channel of results.
@@ -60,21 +101,24 @@ pub(super) unsafe fn results<T: Vector, S: Simd>(
     to: *mut T,
     layout: Layout,
 ) {
-    let zero = T::splat(simd, T::ZERO);
-    let spread =
-        |x: T::Register<S>, y: T::Register<S>| [x, T::plus(simd, x, y), T::minus(simd, x, y), T::minus(simd, zero, y)];
     for row in 0..rows {
         for first in (0..columns).step_by(lanes::<T, S>()) {
-            // SAFETY: the caller's promise.
-            let y = |u: usize, v: usize| unsafe {
-                copy.add(planes.at(row * OUT + u, first * OUT + v)).cast::<T::Register<S>>().read_unaligned()
-            };
-            let to = to.wrapping_add(row * columns + first);
-            let (left, right) = (spread(y(0, 0), y(1, 0)), spread(y(0, 1), y(1, 1)));
-            for u in 0..IN {
-                for (v, value) in spread(left[u], right[u]).into_iter().enumerate() {
+            let mut y = [[T::splat(simd, T::ZERO); OUT]; OUT];
+            for u in 0..OUT {
+                for v in 0..OUT {
+                    let at = planes.at(row * OUT + u, first * OUT + v);
                     // SAFETY: the caller's promise.
-                    unsafe { to.add((IN * u + v) * layout.place).cast::<T::Register<S>>().write_unaligned(value) };
+                    y[u][v] = unsafe { copy.add(at).cast::<T::Register<S>>().read_unaligned() };
+                }
+            }
+            let to = to.wrapping_add(row * columns + first);
+            let left = spread::<T, S>(simd, y[0][0], y[1][0]);
+            let right = spread::<T, S>(simd, y[0][1], y[1][1]);
+            for u in 0..IN {
+                let row = spread::<T, S>(simd, left[u], right[u]);
+                for v in 0..IN {
+                    // SAFETY: the caller's promise.
+                    unsafe { to.add((IN * u + v) * layout.place).cast::<T::Register<S>>().write_unaligned(row[v]) };
                 }
             }
         }
@@ -96,24 +140,26 @@ pub(super) unsafe fn sums<T: Vector, S: Simd>(
     size: [usize; 2],
 ) {
     const MOST_LANES: usize = 16;
-    let gather = |m: [T::Register<S>; IN]| {
-        let (sum, difference) = (T::plus(simd, m[1], m[2]), T::minus(simd, m[1], m[2]));
-        [T::plus(simd, m[0], sum), T::minus(simd, difference, m[3])]
-    };
     let lanes = lanes::<T, S>();
     for row in 0..rows {
         for first in (0..columns).step_by(lanes) {
             let from = from.wrapping_add(row * columns + first);
-            // SAFETY: the caller's promise.
-            let m = |u: usize, v: usize| unsafe {
-                from.add((IN * u + v) * layout.place).cast::<T::Register<S>>().read_unaligned()
-            };
-            let columns = [0, 1, 2, 3].map(
-                #[inline(always)]
-                |v| gather([m(0, v), m(1, v), m(2, v), m(3, v)]),
-            );
+            // The rows of A^T m, whose columns are those of m.
+            let mut half = [[T::splat(simd, T::ZERO); IN]; OUT];
+            for v in 0..IN {
+                let mut m = [T::splat(simd, T::ZERO); IN];
+                for u in 0..IN {
+                    let at = from.wrapping_add((IN * u + v) * layout.place);
+                    // SAFETY: the caller's promise.
+                    m[u] = unsafe { at.cast::<T::Register<S>>().read_unaligned() };
+                }
+                let column = gather::<T, S>(simd, m);
+                for u in 0..OUT {
+                    half[u][v] = column[u];
+                }
+            }
             for u in 0..OUT.min(size[0] - row * OUT) {
-                let y = gather([columns[0][u], columns[1][u], columns[2][u], columns[3][u]]);
+                let y = gather::<T, S>(simd, half[u]);
                 let mut halves = [[T::ZERO; MOST_LANES]; OUT];
                 let count = (size[1] - first * OUT).min(OUT * lanes);
                 // SAFETY: an array has room for a register; the caller's promise.
@@ -190,28 +236,26 @@ pub(super) unsafe fn filter_sums<T: Vector, S: Simd>(
     from: *const T,
     place: usize,
 ) -> [T::Register<S>; FILTER * FILTER] {
-    let half = T::splat(simd, T::from_f64(0.5));
-    let gather = |s: [T::Register<S>; IN]| {
-        let (sum, difference) = (T::plus(simd, s[1], s[2]), T::minus(simd, s[1], s[2]));
-        let zero = T::splat(simd, T::ZERO);
-        [
-            T::add_product(simd, half, sum, s[0]),
-            T::add_product(simd, half, difference, zero),
-            T::add_product(simd, half, sum, s[3]),
-        ]
-    };
-    // SAFETY: the caller's promise.
-    let s = |u: usize, v: usize| unsafe { from.add((IN * u + v) * place).cast::<T::Register<S>>().read_unaligned() };
-    let columns = [0, 1, 2, 3].map(
-        #[inline(always)]
-        |v| gather([s(0, v), s(1, v), s(2, v), s(3, v)]),
-    );
-    let rows = [0, 1, 2].map(
-        #[inline(always)]
-        |u| gather([columns[0][u], columns[1][u], columns[2][u], columns[3][u]]),
-    );
-    std::array::from_fn(
-        #[inline(always)]
-        |k| rows[k / FILTER][k % FILTER],
-    )
+    let zero = T::splat(simd, T::ZERO);
+    // The rows of G^T s, whose columns are those of s.
+    let mut half = [[zero; IN]; FILTER];
+    for v in 0..IN {
+        let mut s = [zero; IN];
+        for u in 0..IN {
+            // SAFETY: the caller's promise.
+            s[u] = unsafe { from.add((IN * u + v) * place).cast::<T::Register<S>>().read_unaligned() };
+        }
+        let column = halves::<T, S>(simd, s);
+        for u in 0..FILTER {
+            half[u][v] = column[u];
+        }
+    }
+    let mut taps = [zero; FILTER * FILTER];
+    for u in 0..FILTER {
+        let row = halves::<T, S>(simd, half[u]);
+        for v in 0..FILTER {
+            taps[u * FILTER + v] = row[v];
+        }
+    }
+    taps
 }
