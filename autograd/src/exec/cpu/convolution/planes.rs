@@ -134,8 +134,21 @@ impl Planes {
             _ => (&mut odd[self.left / 2..], &mut even[self.left / 2 + 1..]),
         };
         let (pairs, last) = from.as_chunks::<2>();
-        for ([a, b], (first, second)) in pairs.iter().zip(first.iter_mut().zip(second)) {
-            (*first, *second) = (*a, *b);
+        if cfg!(target_endian = "little") && size_of::<T>() == size_of::<u32>() {
+            let (first, second) = (&mut first[..pairs.len()], &mut second[..pairs.len()]);
+            let (first, second) = (first.as_mut_ptr().cast::<u32>(), second.as_mut_ptr().cast::<u32>());
+            for k in 0..pairs.len() {
+                // SAFETY: elements of the slices, as numbers of their size. A pair is one of twice that: registers are narrowed, not filled one by one.
+                unsafe {
+                    let pair = pairs.as_ptr().add(k).cast::<u64>().read_unaligned();
+                    first.add(k).write(pair as u32);
+                    second.add(k).write((pair >> u32::BITS) as u32);
+                }
+            }
+        } else {
+            for ([a, b], (first, second)) in pairs.iter().zip(first.iter_mut().zip(second)) {
+                (*first, *second) = (*a, *b);
+            }
         }
         if let ([last], Some(to)) = (last, first.get_mut(pairs.len())) {
             *to = *last;
