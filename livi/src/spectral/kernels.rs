@@ -78,16 +78,26 @@ pub(super) fn all_finite<T: Real>(x: &[T]) -> bool {
 
 /// `out = factor * x`.
 pub(super) fn scale_into<T: Real>(factor: f64, x: &[T], out: &mut [T]) {
-    for (entry, &value) in out.iter_mut().zip(x) {
-        *entry = T::from_f64(factor * value.to_f64());
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (entry, &value) in out.iter_mut().zip(x) {
+                *entry = T::from_f64(factor * value.to_f64());
+            }
+        },
+    );
 }
 
 /// `x = factor * x`.
 pub(super) fn scale<T: Real>(factor: f64, x: &mut [T]) {
-    for entry in x {
-        *entry = T::from_f64(factor * entry.to_f64());
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for entry in x {
+                *entry = T::from_f64(factor * entry.to_f64());
+            }
+        },
+    );
 }
 
 /// `y = y + factor * x`.

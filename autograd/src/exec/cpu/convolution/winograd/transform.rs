@@ -76,6 +76,21 @@ fn gather<T: Vector, S: Simd>(simd: S, m: [T::Register<S>; IN]) -> [T::Register<
     [T::plus::<S>(simd, m[0], sum), T::minus::<S>(simd, difference, m[3])]
 }
 
+/// G g.
+#[inline(always)]
+fn ends_and_middles<T: Scalar, const SIDE: usize>(g: [[T; SIDE]; FILTER]) -> [[T; SIDE]; IN] {
+    let half = T::from_f64(0.5);
+    let mut out = [[T::ZERO; SIDE]; IN];
+    for k in 0..SIDE {
+        let ends = g[0][k].add(g[2][k]);
+        out[0][k] = g[0][k];
+        out[1][k] = half.mul(ends.add(g[1][k]));
+        out[2][k] = half.mul(ends.sub(g[1][k]));
+        out[3][k] = g[2][k];
+    }
+    out
+}
+
 /// G^T s.
 #[inline(always)]
 fn halves<T: Vector, S: Simd>(simd: S, s: [T::Register<S>; IN]) -> [T::Register<S>; FILTER] {
@@ -195,18 +210,6 @@ pub(super) unsafe fn filters<T: Scalar, const SIDE: usize>(
     channels: usize,
     taps: Taps,
 ) -> [[T; SIDE]; PLACES] {
-    let half = T::from_f64(0.5);
-    let spread = |g: [[T; SIDE]; FILTER]| {
-        let mut out = [[T::ZERO; SIDE]; IN];
-        for k in 0..SIDE {
-            let ends = g[0][k].add(g[2][k]);
-            out[0][k] = g[0][k];
-            out[1][k] = half.mul(ends.add(g[1][k]));
-            out[2][k] = half.mul(ends.sub(g[1][k]));
-            out[3][k] = g[2][k];
-        }
-        out
-    };
     let mut rows = [[[T::ZERO; SIDE]; FILTER]; FILTER];
     for (u, row) in rows.iter_mut().enumerate() {
         for (v, place) in row.iter_mut().enumerate() {
@@ -217,11 +220,20 @@ pub(super) unsafe fn filters<T: Scalar, const SIDE: usize>(
             }
         }
     }
-    let columns = [0, 1, 2].map(|v| spread([rows[0][v], rows[1][v], rows[2][v]]));
+    // The rows of G g, whose columns are those of g.
+    let mut half = [[[T::ZERO; SIDE]; FILTER]; IN];
+    for v in 0..FILTER {
+        let column = ends_and_middles([rows[0][v], rows[1][v], rows[2][v]]);
+        for u in 0..IN {
+            half[u][v] = column[u];
+        }
+    }
     let mut out = [[T::ZERO; SIDE]; PLACES];
     for u in 0..IN {
-        let row = spread([columns[0][u], columns[1][u], columns[2][u]]);
-        out[IN * u..IN * (u + 1)].copy_from_slice(&row);
+        let row = ends_and_middles(half[u]);
+        for v in 0..IN {
+            out[IN * u + v] = row[v];
+        }
     }
     out
 }
