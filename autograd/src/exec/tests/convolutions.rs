@@ -170,6 +170,32 @@ fn filters_of_3_by_3_between_many_channels_agree_with_plain_loops() {
     bench.check();
 }
 
+/// On a processor, registers hold the end of one row and the beginning of the next here.
+#[test]
+fn short_rows_between_many_channels_agree_with_plain_loops() {
+    let mut random = Random::new(7);
+    for round in 0..16 {
+        let mut bench = Bench::new();
+        let padding = [random.below(3), random.below(3)];
+        let image = [5 + random.below(9), 3 + random.below(17)];
+        let sizes = Sizes {
+            groups: 1 + random.below(2),
+            images: 1 + random.below(4),
+            channels: [6 + random.below(9), 16 + random.below(17)],
+            image,
+            filter: [0, 1].map(|k| 1 + random.below((image[k] + 2 * padding[k]).min(5))),
+            stride: [1 + random.below(3), 1 + random.below(3)],
+            padding,
+        };
+        for part in PARTS {
+            for dtype in [DType::F32, DType::F64] {
+                add(&mut bench, round, sizes, part, dtype);
+            }
+        }
+        bench.check();
+    }
+}
+
 #[test]
 fn the_layers_of_networks_agree_with_plain_loops() {
     let layer = |groups, images, channels, side, filter, stride, padding| Sizes {
