@@ -103,6 +103,15 @@ fn add(bench: &mut Bench, seed: u64, sizes: Sizes, part: ConvPart, dtype: DType)
 
 const PARTS: [ConvPart; 3] = [ConvPart::Input, ConvPart::Filter, ConvPart::Output];
 
+/// Adds all parts, in both precisions.
+fn add_all(bench: &mut Bench, seed: u64, sizes: Sizes) {
+    for part in PARTS {
+        for dtype in [DType::F32, DType::F64] {
+            add(bench, seed, sizes, part, dtype);
+        }
+    }
+}
+
 #[test]
 fn random_shapes_agree_with_plain_loops() {
     let mut random = Random::new(5);
@@ -119,11 +128,7 @@ fn random_shapes_agree_with_plain_loops() {
             stride: [1 + random.below(3), 1 + random.below(3)],
             padding,
         };
-        for part in PARTS {
-            for dtype in [DType::F32, DType::F64] {
-                add(&mut bench, round, sizes, part, dtype);
-            }
-        }
+        add_all(&mut bench, round, sizes);
         if round % 25 == 24 {
             bench.check();
             bench = Bench::new();
@@ -146,11 +151,7 @@ fn filters_of_3_by_3_between_many_channels_agree_with_plain_loops() {
             stride: [1; 2],
             padding: [random.below(3), random.below(3)],
         };
-        for part in PARTS {
-            for dtype in [DType::F32, DType::F64] {
-                add(&mut bench, round, sizes, part, dtype);
-            }
-        }
+        add_all(&mut bench, round, sizes);
         bench.check();
     }
     // Images of which some rows at a time are worked on.
@@ -187,11 +188,7 @@ fn short_rows_between_many_channels_agree_with_plain_loops() {
             stride: [1 + random.below(3), 1 + random.below(3)],
             padding,
         };
-        for part in PARTS {
-            for dtype in [DType::F32, DType::F64] {
-                add(&mut bench, round, sizes, part, dtype);
-            }
-        }
+        add_all(&mut bench, round, sizes);
         bench.check();
     }
 }

@@ -1,6 +1,7 @@
 //! Copies of channels in which what a tap of the filters meets lies at a fixed distance from what the first one meets, for every position alike.
 
 use super::planes::Planes;
+use super::{Geometry, Stack};
 use crate::exec::cpu::scalar::Scalar;
 
 /// What taps look at.
@@ -20,6 +21,24 @@ pub(super) struct View {
     pub(super) positions: [usize; 2],
     /// Products at each position with what is met in one channel.
     pub(super) products: usize,
+}
+
+impl View {
+    /// What filters of so many rows and columns look at in images, for results or for the filters' gradient, with so many products at each result.
+    pub(super) fn of_images<T>(
+        images: &Stack<T>,
+        filter: [usize; 2],
+        results: &Stack<T>,
+        geometry: Geometry,
+        products: usize,
+    ) -> Self {
+        let [_, _, _, rows, columns] = images.shape;
+        let [_, _, _, p, q] = results.shape;
+        let Geometry { stride, padding } = geometry;
+        let size = [(p - 1) * stride[0] + filter[0], (q - 1) * stride[1] + filter[1]];
+        let (source, positions) = ([rows, columns], [p, q]);
+        Self { source, first: padding, size, stride, taps: filter, positions, products }
+    }
 }
 
 /// Most elements of a row with its margins that [`Gapless`] copies.

@@ -80,21 +80,12 @@ pub(super) fn output<T: Vector>(
     geometry: Geometry,
     lanes: usize,
 ) -> Correlation<T> {
-    let [_, _, channels, rows, columns] = images.shape;
+    let [_, _, channels, rows, _] = images.shape;
     let [_, _, _, h, w] = filters.shape;
     let [_, _, _, p, q] = results.shape;
     let Geometry { stride, padding } = geometry;
-    let size = [(p - 1) * stride[0] + h, (q - 1) * stride[1] + w];
-    let view = View {
-        source: [rows, columns],
-        first: padding,
-        size,
-        stride,
-        taps: [h, w],
-        positions: [p, q],
-        products: h * w * results.shape[2],
-    };
-    let copies = Copies::new(view, lanes);
+    let products = h * w * results.shape[2];
+    let copies = Copies::new(View::of_images(&images, [h, w], &results, geometry, products), lanes);
     let mut pass = Pass::new(Lines { length: q, pitch: q, step: 1, next: q });
     let [_, _, by_channel, by_row, by_column] = filters.strides;
     for (u, c, v) in triples([h, channels, w]) {

@@ -50,25 +50,14 @@ impl<T: Vector> FilterKernel<T> {
         geometry: Geometry,
         lanes: usize,
     ) -> Self {
-        let [groups, n, channels, rows, columns] = images.shape;
+        let [groups, n, channels, _, _] = images.shape;
         let [_, outputs, _, h, w] = filters.shape;
         let [_, _, _, p, q] = results.shape;
-        let Geometry { stride, padding } = geometry;
-        let size = [(p - 1) * stride[0] + h, (q - 1) * stride[1] + w];
         let count = channels * h * w;
         let cost = |tile: &[usize; 2]| outputs.next_multiple_of(tile[0]) * count.next_multiple_of(tile[1]);
         let tile = TILES.into_iter().min_by_key(cost).unwrap_or(TILES[0]);
         let own = outputs.div_ceil(TASKS.div_ceil(groups)).next_multiple_of(tile[0]).min(outputs);
-        let view = View {
-            source: [rows, columns],
-            first: padding,
-            size,
-            stride,
-            taps: [h, w],
-            positions: [p, q],
-            products: h * w * own,
-        };
-        let copies = Copies::new(view, lanes);
+        let copies = Copies::new(View::of_images(&images, [h, w], &results, geometry, h * w * own), lanes);
         let mut taps: Vec<usize> =
             triples([channels, h, w]).map(|(c, u, v)| c * copies.plane() + copies.at(u, v)).collect();
         taps.resize(count.next_multiple_of(tile[1]), 0);
