@@ -11,6 +11,9 @@ WRN_LATENT = "wrn m=2745274 d=9025 latents=1"
 NETWORKS = {"WRN-16-4": ("wrn m=2745274 d=9025 batch=128 S=10", 1.5), "LeNet": ("lenet m=44426 d=4225 batch=256 S=10", 5.0)}
 STEPS = {"step_s_min": "bound", "step_slq": "slq at all latents", "step_recommended": "recommended entropy"}
 PRECISIONS = ("f32", "TF32")
+# Where cuDNN is there, convolutions in TF32 are its own: what the project's own kernels take instead is measured beside it.
+OWN = "TF32, own convolutions"
+WITHOUT_CUDNN = {"LIVI_CUDNN": "0"}
 # Image-samples of a step of the first network, and how many a second are asked for.
 IMAGE_SAMPLES, RATE = 1280, 40_000
 # What a plan's memory may differ by from what is taken: the card gives pages of 2 MiB to each of a few allocations, and kernels lie there too.
@@ -61,14 +64,22 @@ NO_COMPILATION = {"TORCH_COMPILE_DISABLE": "1", "TORCHDYNAMO_DISABLE": "1"}
 COMPILATION = 4
 
 
+def precisions(state, title):
+    """How the project's program runs."""
+    if not state.on_card:
+        return ["f32"]
+    return [*PRECISIONS, OWN] if title.startswith("WRN") else PRECISIONS
+
+
 def commands(state):
     """Title, command, environment and seconds of all that is to be run; the project's first, then its peers."""
     for title, program, only, limit, peers in JOBS:
         if not state.wants(title):
             continue
-        for precision in PRECISIONS if program and state.on_card else ["f32"] if program else []:
-            options = ["--device", state.device, "--json", *(["--only", only] if only else []), *(["--tf32"] if precision == "TF32" else [])]
-            yield title, [state.programs / program, *options], state.environment, limit
+        for precision in precisions(state, title) if program else []:
+            options = ["--device", state.device, "--json", *(["--only", only] if only else []), *([] if precision == "f32" else ["--tf32"])]
+            environment = {**state.environment, **(WITHOUT_CUDNN if precision == OWN else {})}
+            yield title, [state.programs / program, *options], environment, limit
         for line, limit in peers:
             script, *options = f"{line} {QUICK} --device {'cuda' if state.on_card else 'cpu'}".split()
             environment = {**state.outside, **({} if state.compile else NO_COMPILATION)}
@@ -81,8 +92,8 @@ class Results:
     def __init__(self):
         self.livi, self.peers = {}, {}
 
-    def take(self, record, tf32):
-        precision = "f64" if record["dtype"] == "f64" else "TF32" if tf32 or "TF32" in record.get("note", "") else "f32"
+    def take(self, record, tf32, own):
+        precision = "f64" if record["dtype"] == "f64" else OWN if own else "TF32" if tf32 or "TF32" in record.get("note", "") else "f32"
         key = record["job"], record["sizes"], precision
         if record["framework"] == "livi":
             self.livi[key] = record
@@ -91,7 +102,7 @@ class Results:
 
     def ratio(self, job, sizes, precision):
         """The quickest peer's time over the project's, or None. The recommended entropy, which no peer has, stands against the quicker of their steps."""
-        own = self.livi.get((job, sizes, precision))
+        own, precision = self.livi.get((job, sizes, precision)), peers_precision(precision)
         others = ["step_s_min", "step_slq"] if job == "step_recommended" else [job]
         times = [self.peers[key]["median_ms"] for key in ((other, sizes, precision) for other in others) if key in self.peers]
         return min(times) / own["median_ms"] if own and times else None
@@ -110,13 +121,18 @@ def run(state, report, clock):
                 record["note"] = record.get("note", "").replace(", compile", "")
             with open(state.records, "a") as file:
                 file.write(json.dumps(record) + "\n")
-            results.take(record, "--tf32" in command)
+            results.take(record, "--tf32" in command, environment.items() >= WITHOUT_CUDNN.items())
         if outcome.code != 0:
             unfinished.append(f"`{name}`: {outcome.reason()}")
         judge(report, results)
         show(report, results, unfinished, state)
     show(report, results, unfinished, state)
     return bool(every) and not unfinished
+
+
+def peers_precision(precision):
+    """What stands beside the project's own kernels is what stands beside cuDNN's."""
+    return "TF32" if precision == OWN else precision
 
 
 def records(lines):
@@ -189,7 +205,8 @@ def described(peer):
 
 def beside(results, key):
     ratio = results.ratio(*key)
-    return [*described(results.peers.get(key)), "-" if ratio is None else f"{ratio:.2f}"]
+    job, sizes, precision = key
+    return [*described(results.peers.get((job, sizes, peers_precision(precision)))), "-" if ratio is None else f"{ratio:.2f}"]
 
 
 def rates(own):

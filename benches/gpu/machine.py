@@ -11,7 +11,7 @@ import threading
 import time
 
 # Libraries that the programs open by name, and folders that may hold them when no Python package does.
-LIBRARIES = ("libnvrtc", "libcublas", "libcublasLt", "libcudart")
+LIBRARIES = ("libnvrtc", "libcublas", "libcublasLt", "libcudart", "libcudnn")
 FOLDERS = ("/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib", "/usr/lib/x86_64-linux-gnu")
 TOOLS = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
 # Bytes after which the log is cut.
@@ -126,7 +126,7 @@ def tool(name):
 
 
 def library_folders(python):
-    """Folders with NVRTC and cuBLAS: those of Python's packages first, then the toolkit's."""
+    """Folders with NVRTC, cuBLAS and cuDNN: those of Python's packages first, then the toolkit's."""
     code = "import glob, sysconfig; print(*glob.glob(sysconfig.get_paths()['purelib'] + '/nvidia/**/lib', recursive=True), sep=':')"
     packaged = [folder for folder in (answer([python, "-c", code]) or "").split(":") if folder]
     holds = lambda folder: any(any(pathlib.Path(folder).glob(f"{name}.so*")) for name in LIBRARIES)

@@ -1,5 +1,6 @@
 //! What commands must keep to on every device, so that the emulated one refuses what a card would.
 
+use crate::convolution::Convolve;
 use crate::{Command, Error, Gemm, Launch, Matrix, device::Result};
 
 /// Blocks along y or z of a grid are below that.
@@ -16,6 +17,7 @@ pub(crate) fn check(commands: &[Command]) -> Result<()> {
     commands.iter().try_for_each(|command| match command {
         Command::Launch(launch) => check_launch(launch),
         Command::Gemm(gemm) => check_product(gemm),
+        Command::Convolve(convolve) => check_convolution(convolve),
         Command::Zero { .. } | Command::Copy { .. } => Ok(()),
     })
 }
@@ -56,6 +58,13 @@ fn check_product(gemm: &Gemm) -> Result<()> {
         return wrong("all results lie in the same place".into());
     }
     Ok(())
+}
+
+fn check_convolution(convolve: &Convolve) -> Result<()> {
+    if convolve.convolution.is_for_cudnn() {
+        return Ok(());
+    }
+    Err(Error::Driver(format!("cuDNN is not asked for {:?}", convolve.convolution)))
 }
 
 /// How many lines a matrix has in memory, and elements in each.

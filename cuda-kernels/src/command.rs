@@ -1,7 +1,8 @@
-//! What a device is asked to do: launches, products and copies over fixed addresses, as plain data.
+//! What a device is asked to do: launches, products, convolutions and copies over fixed addresses, as plain data.
 //!
 //! A list of tasks says everything that a run does, so that it can be compiled, captured as a graph, checked and printed before it runs.
 
+use crate::convolution::Convolve;
 use std::sync::Arc;
 
 /// Floating-point types of kernels and products.
@@ -141,6 +142,8 @@ pub enum Command {
     Launch(Launch),
     /// Multiplies matrices.
     Gemm(Gemm),
+    /// Computes a part of a convolution by cuDNN.
+    Convolve(Convolve),
     /// Fills memory with zero bytes.
     Zero {
         /// First byte.

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "cuda")]
 use crate::card;
+use crate::convolution::Convolution;
 #[cfg(feature = "emulated")]
 use crate::emulated;
 use crate::{Command, Error, Task, check};
@@ -172,6 +173,24 @@ impl Device {
                 unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
                 Ok(())
             }
+        }
+    }
+
+    /// The commands of a part of convolutions, with scratch memory from `scratch` (bytes to an address aligned to 256): by cuDNN where the device has it
+    /// and [`Convolution::is_for_cudnn`], unless the environment variable `LIVI_CUDNN` is 0; else by our kernels. `None` as for
+    /// [`Convolution::commands`].
+    pub fn convolution(
+        &self,
+        convolution: &Convolution,
+        scratch: &mut dyn FnMut(usize) -> u64,
+    ) -> Option<Vec<Command>> {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(card) if convolution.is_for_cudnn() => match card.way(convolution) {
+                Some(way) => Some(convolution.by_cudnn(way, scratch)),
+                None => convolution.commands(scratch),
+            },
+            _ => convolution.commands(scratch),
         }
     }
 

@@ -64,6 +64,12 @@ impl Toolkit {
         driver.chain(cards).chain(libraries).collect()
     }
 
+    /// What is missing that nothing needs, with what takes its place and what to install.
+    pub fn optional(&self) -> Vec<String> {
+        let missing = self.libraries.iter().filter(|library| !library.needed);
+        missing.filter_map(|library| library.version.as_ref().err().map(Error::to_string)).collect()
+    }
+
     /// Why no card can be used: what is missing, with what to install. Nothing where one can.
     pub fn missing(&self) -> Vec<String> {
         let mut missing: Vec<String> = Vec::new();
@@ -85,7 +91,7 @@ mod found {
     use crate::{Error, card};
 
     pub(super) fn toolkit() -> Toolkit {
-        let (nvrtc, cublas) = (&card::NVRTC, &card::CUBLAS);
+        let (nvrtc, cublas, cudnn) = (&card::NVRTC, &card::CUBLAS, &card::CUDNN);
         let name = |full: &'static str| full.split(' ').next().unwrap_or(full);
         let pair = |(major, minor): (i32, i32)| format!("{major}.{minor}");
         Toolkit {
@@ -94,7 +100,7 @@ mod found {
             libraries: vec![
                 Library { name: name(nvrtc.name), version: card::version().map(pair), needed: true },
                 Library { name: name(cublas.name), version: card::blas_version(), needed: true },
-                Library { name: "cuDNN", version: cudnn(), needed: false },
+                Library { name: name(cudnn.name), version: card::dnn_version(), needed: false },
             ],
         }
     }
@@ -107,21 +113,6 @@ mod found {
                 Ok(Card { name: found.name, capability, bytes: found.bytes })
             })
             .collect()
-    }
-
-    /// The version of cuDNN, of which nothing is used.
-    fn cudnn() -> Result<String, Error> {
-        let missing = Error::NoLibrary { library: "cuDNN (libcudnn)", advice: "nothing needs it" };
-        // SAFETY: opens the library, which runs its initialisers, as in any program that links it; the function has that type in every version.
-        unsafe {
-            let library =
-                libloading::Library::new("libcudnn.so.9").or_else(|_| libloading::Library::new("libcudnn.so"));
-            let library = library.map_err(|_| missing.clone())?;
-            let version = library.get::<unsafe extern "C" fn() -> usize>(b"cudnnGetVersion\0").map_err(|_| missing)?();
-            // 90100 is 9.1.0, 8907 is 8.9.7.
-            let unit = if version >= 10_000 { 10_000 } else { 1000 };
-            Ok(format!("{}.{}.{}", version / unit, version % unit / 100, version % 100))
-        }
     }
 }
 
@@ -143,6 +134,7 @@ mod tests {
             ],
         };
         assert_eq!(toolkit.missing().len(), 2);
+        assert_eq!(toolkit.optional(), ["cuDNN (libcudnn) was not found; nothing needs it"]);
         assert_eq!(toolkit.found(), ["cuBLAS 13.0"]);
     }
 

@@ -1,15 +1,18 @@
 //! Streams, and tasks spread over them while a graph is captured.
 
+use super::convolution::Dnn;
 use super::failed;
 use super::product::Blas;
-use crate::device::Result;
+use crate::{Error, device::Result};
 use cudarc::driver::{result, sys};
 
-/// A stream with cuBLAS on it. Each has a workspace of its own, of the same size, so that a product gives the same bits on all.
+/// A stream with cuBLAS on it, and with cuDNN once something asks for that. Each has a workspace of its own, of the same size, so that a product gives the
+/// same bits on all.
 #[derive(Debug)]
 pub(super) struct Lane {
     // Dropped before the stream that it works on.
     pub(super) blas: Blas,
+    dnn: Option<Dnn>,
     stream: Stream,
 }
 
@@ -29,7 +32,21 @@ impl Lane {
         let stream = Stream(result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed)?);
         // SAFETY: the handle is dropped before the stream.
         let blas = unsafe { Blas::new(stream.0)? };
-        Ok(Self { blas, stream })
+        Ok(Self { blas, dnn: None, stream })
+    }
+
+    /// cuDNN on the lane, which is made ready when it is asked for first: not while a graph is captured.
+    pub(super) fn with_dnn(&mut self) -> Result<&Dnn> {
+        if self.dnn.is_none() {
+            // SAFETY: the handle is dropped before the stream.
+            self.dnn = Some(unsafe { Dnn::new(self.stream.0)? });
+        }
+        self.dnn()
+    }
+
+    /// cuDNN on the lane, made ready before.
+    pub(super) fn dnn(&self) -> Result<&Dnn> {
+        self.dnn.as_ref().ok_or_else(|| Error::Driver("cuDNN was not made ready".into()))
     }
 
     pub(super) fn stream(&self) -> sys::CUstream {

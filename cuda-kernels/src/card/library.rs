@@ -37,6 +37,14 @@ pub(crate) static CUBLAS: Needed = Needed {
     present: || unsafe { cudarc::cublas::sys::is_culib_present() },
 };
 
+/// Convolutions on tensor cores. It finds its parts beside itself.
+pub(crate) static CUDNN: Needed = Needed {
+    name: "cuDNN (libcudnn)",
+    files: &["libcudnn.so."],
+    advice: "convolutions with --tf32 run in our own kernels; to have cuDNN's, `pip install nvidia-cudnn-cu13` and put its folder nvidia/cudnn/lib on LD_LIBRARY_PATH",
+    present: super::convolution::present,
+};
+
 impl Needed {
     /// An error unless the library is there. It is asked of the loader first; then the usual folders of toolkits and of Python's packages are searched,
     /// and what they hold is opened, so that the loader finds it from then on.
@@ -87,7 +95,8 @@ fn folders() -> Vec<PathBuf> {
         let library = environment.join("lib");
         for entry in std::fs::read_dir(&library).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with("python3")) {
-                folders.push(entry.path().join("site-packages/nvidia/cu13/lib"));
+                let packages = entry.path().join("site-packages/nvidia");
+                folders.extend(["cu13/lib", "cudnn/lib"].map(|folder| packages.join(folder)));
             }
         }
         folders.push(library);

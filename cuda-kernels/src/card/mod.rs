@@ -1,7 +1,9 @@
-//! A card: one context, one stream and further ones for tasks beside its own, kernels by NVRTC, products by cuBLAS, repeated sequences as graphs.
+//! A card: one context, one stream and further ones for tasks beside its own, kernels by NVRTC, products by cuBLAS, convolutions by cuDNN, repeated
+//! sequences as graphs.
 
 mod clock;
 mod compile;
+mod convolution;
 mod graph;
 mod lane;
 mod library;
@@ -11,17 +13,19 @@ mod sequence;
 mod staging;
 
 pub(crate) use compile::{ptx, version};
-pub(crate) use library::{CUBLAS, NVRTC};
+pub(crate) use convolution::version as dnn_version;
+pub(crate) use library::{CUBLAS, CUDNN, NVRTC};
 pub(crate) use product::version as blas_version;
 pub(crate) use sequence::Sequence;
 
+use crate::convolution::{Convolution, Stack, Way};
 use crate::{Error, device::Result};
 use compile::Target;
 use cudarc::driver::{result, sys};
 use lane::Lane;
 use module::Modules;
 use staging::Staging;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The version of CUDA that the driver must have, as the driver counts: 13.0.
@@ -35,6 +39,8 @@ pub(crate) struct Card {
     name: String,
     work: Mutex<Work>,
     modules: Modules,
+    /// The ways that cuDNN answered, by convolutions of one group without their addresses.
+    ways: Mutex<HashMap<Convolution, Option<Way>>>,
     context: Context,
 }
 
@@ -168,7 +174,23 @@ impl Card {
         context.bind()?;
         let staging = Staging::new()?;
         let work = Mutex::new(Work { staging, lanes: [Lane::new()?, Lane::new()?, Lane::new()?, Lane::new()?] });
-        Ok(Self { name: properties.name, work, modules: Modules::new(target), context })
+        Ok(Self { name: properties.name, work, modules: Modules::new(target), ways: Mutex::default(), context })
+    }
+
+    /// How cuDNN computes the part of a convolution that [`Convolution::is_for_cudnn`]; `None` where it cannot, where it is not there, and where the
+    /// environment variable `LIVI_CUDNN` is 0.
+    pub(crate) fn way(&self, convolution: &Convolution) -> Option<Way> {
+        if std::env::var_os("LIVI_CUDNN").is_some_and(|value| value == "0") {
+            return None;
+        }
+        let nowhere = Stack { address: 0, strides: [0; 5] };
+        let key = Convolution { groups: 1, images: nowhere, filters: nowhere, results: nowhere, ..*convolution };
+        if let Some(&way) = locked(&self.ways).get(&key) {
+            return way;
+        }
+        let way = self.work().and_then(|mut work| work.lanes[0].with_dnn()?.way(convolution)).ok().flatten();
+        locked(&self.ways).insert(key, way);
+        way
     }
 
     /// Makes the context current on the calling thread.

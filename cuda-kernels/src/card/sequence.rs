@@ -46,6 +46,9 @@ impl Sequence {
     /// Compiles the kernels of tasks and finds their functions.
     pub(crate) fn new(card: &'static Card, tasks: Vec<Task>) -> Result<Self> {
         card.bind()?;
+        if tasks.iter().flat_map(|task| &task.commands).any(|command| matches!(command, Command::Convolve(_))) {
+            card.work()?.lanes.iter_mut().try_for_each(|lane| lane.with_dnn().map(drop))?;
+        }
         let places = places(&tasks, LANES);
         let kernels: Vec<&Kernel> = tasks
             .iter()
@@ -192,6 +195,7 @@ unsafe fn issue(lane: &Lane, command: &Command, function: Option<sys::CUfunction
                 None => Err(Error::Driver(format!("kernel {} was not compiled", launch.kernel.name))),
             },
             Command::Gemm(gemm) => lane.blas.run(gemm),
+            Command::Convolve(convolve) => lane.dnn()?.run(convolve),
             Command::Zero { bytes: 0, .. } | Command::Copy { bytes: 0, .. } => Ok(()),
             Command::Zero { to, bytes } => result::memset_d8_async(*to, 0, *bytes, lane.stream()).map_err(failed),
             Command::Copy { from, to, bytes } => {

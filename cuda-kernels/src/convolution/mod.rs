@@ -2,19 +2,23 @@
 //! nothing is unfolded).
 //!
 //! Results, and the images' gradient, come from `convolution_correlate.cu` (`correlate`), the filters' gradient from `convolution_filter.cu`
-//! (`filter`). Kernels know tiles and the element type; shapes and strides are arguments, so that a network's layers share few kernels.
+//! (`filter`). Kernels know tiles and the element type; shapes and strides are arguments, so that a network's layers share few kernels. Some parts may be
+//! computed by cuDNN in their place (`library`).
 
 mod correlate;
 mod filter;
+mod library;
 #[cfg(all(test, feature = "emulated"))]
 mod tests;
 mod tile;
+
+pub use library::{Convolve, Way};
 
 use crate::{Argument, Command, Kernel, Launch, Precision, Real};
 use tile::Tile;
 
 /// (groups, n, channels, rows, columns) on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stack {
     /// Address of the first element.
     pub address: u64,
@@ -34,7 +38,7 @@ pub enum Part {
 }
 
 /// One part of convolutions from the other two, for all groups. The part that is written is contiguous, no length is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convolution {
     /// Element type.
     pub real: Real,
@@ -75,8 +79,8 @@ const TILE: &str =
     concat!(include_str!("../../kernels/convolution_rounded.cu"), include_str!("../../kernels/convolution_tile.cu"));
 
 impl Convolution {
-    /// The commands, with scratch memory from `scratch` (bytes to an address aligned to 256); `None` where a channel, or the number of channels and
-    /// taps, passes 2^30.
+    /// The commands that launch our kernels, with scratch memory from `scratch` (bytes to an address aligned to 256); `None` where a channel, or the number
+    /// of channels and taps, passes 2^30.
     pub fn commands(&self, scratch: &mut dyn FnMut(usize) -> u64) -> Option<Vec<Command>> {
         let per_image = self.result[0].checked_mul(self.result[1])?.max(self.image[0].checked_mul(self.image[1])?);
         let taps = self.filter[0].checked_mul(self.filter[1])?;

@@ -263,33 +263,42 @@ const LAYERS: [Layer; 12] = [
     (256, 6, 16, 14, 5, 1, 0, false),
 ];
 
+/// A part of a layer's convolutions, ten groups of them, in single precision and at no address.
+fn of_layer(
+    (count, channels, outputs, side, size, stride, padding, shared): Layer,
+    part: Part,
+    precision: Precision,
+) -> Convolution {
+    let result = (side + 2 * padding - size) / stride + 1;
+    let stack = |[n, c, h, w]: [usize; 4], shared: bool| Stack {
+        address: 0,
+        strides: [if shared { 0 } else { n * c * h * w }, c * h * w, h * w, w, 1],
+    };
+    Convolution {
+        real: Real::F32,
+        precision,
+        part,
+        groups: 10,
+        count,
+        channels,
+        outputs,
+        image: [side; 2],
+        filter: [size; 2],
+        result: [result; 2],
+        stride: [stride; 2],
+        padding: [padding; 2],
+        images: stack([count, channels, side, side], shared && part != Part::Images),
+        filters: stack([outputs, channels, size, size], false),
+        results: stack([count, outputs, result, result], false),
+    }
+}
+
 #[test]
 fn layers_keep_all_multiprocessors_busy() {
-    for (count, channels, outputs, side, size, stride, padding, shared) in LAYERS {
-        let result = (side + 2 * padding - size) / stride + 1;
+    for layer in LAYERS {
         for part in [Part::Results, Part::Images, Part::Filters] {
             for precision in [Precision::Full, Precision::Tf32] {
-                let stack = |[n, c, h, w]: [usize; 4], shared: bool| Stack {
-                    address: 0,
-                    strides: [if shared { 0 } else { n * c * h * w }, c * h * w, h * w, w, 1],
-                };
-                let convolution = Convolution {
-                    real: Real::F32,
-                    precision,
-                    part,
-                    groups: 10,
-                    count,
-                    channels,
-                    outputs,
-                    image: [side; 2],
-                    filter: [size; 2],
-                    result: [result; 2],
-                    stride: [stride; 2],
-                    padding: [padding; 2],
-                    images: stack([count, channels, side, side], shared && part != Part::Images),
-                    filters: stack([outputs, channels, size, size], false),
-                    results: stack([count, outputs, result, result], false),
-                };
+                let convolution = of_layer(layer, part, precision);
                 let commands = convolution.commands(&mut |_| 0).unwrap();
                 let blocks = commands.iter().map(|command| match command {
                     Command::Launch(launch)
@@ -304,4 +313,31 @@ fn layers_keep_all_multiprocessors_busy() {
             }
         }
     }
+}
+
+#[test]
+fn cudnn_is_asked_for_large_contiguous_layers_on_tensor_cores() {
+    // Of a wide residual network all but the first and some that only sum channels, of LeNet none.
+    let asked = LAYERS.map(|layer| of_layer(layer, Part::Filters, Precision::Tf32).is_for_cudnn());
+    assert_eq!(asked, [false, true, false, true, true, true, true, true, true, true, false, false]);
+    assert!(LAYERS.iter().all(|layer| !of_layer(*layer, Part::Filters, Precision::Full).is_for_cudnn()));
+    let good = of_layer(LAYERS[3], Part::Results, Precision::Tf32);
+    let changed = |change: fn(&mut Convolution)| {
+        let mut convolution = good;
+        change(&mut convolution);
+        convolution.is_for_cudnn()
+    };
+    assert!(changed(|_| {}) && changed(|c| c.images.strides[0] = 0) && changed(|c| c.filters.address = 4096));
+    // Rows apart from each other, transposed filters, images of all groups between each other, addresses that are not aligned.
+    assert!(!changed(|c| c.images.strides[3] = 40));
+    assert!(!changed(|c| c.filters.strides.swap(3, 4)));
+    assert!(!changed(|c| c.results.strides.swap(0, 1)));
+    assert!(!changed(|c| c.results.address = 8));
+    assert!(!changed(|c| c.images.strides[0] += 1));
+    assert!(!changed(|c| c.real = Real::F64));
+    // Axes of length 1 may have any stride; numbers of elements must fit.
+    let mut narrow = of_layer(LAYERS[5], Part::Images, Precision::Tf32);
+    (narrow.filters.strides[3], narrow.filters.strides[4]) = (7, 9);
+    assert!(narrow.is_for_cudnn());
+    assert!(!changed(|c| c.count = 1 << 20));
 }

@@ -171,6 +171,7 @@ impl Sequence {
                     (Command::Launch(launch), Some(compiled)) => run(launch, compiled, number)?,
                     (Command::Launch(_), None) => return Err(Error::Driver("a kernel was not compiled".into())),
                     (Command::Gemm(gemm), _) => product::run(gemm),
+                    (Command::Convolve(_), _) => return Err(Error::Driver("there is no cuDNN".into())),
                     (Command::Zero { to, bytes }, _) => std::ptr::write_bytes(*to as *mut u8, 0, *bytes),
                     (Command::Copy { from, to, bytes }, _) => {
                         std::ptr::copy_nonoverlapping(*from as *const u8, *to as *mut u8, *bytes);

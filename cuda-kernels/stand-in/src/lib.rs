@@ -1,5 +1,5 @@
-//! Stands in for `libcuda`, `libnvrtc` and `libcublas`: the functions of them that cuda-kernels calls, with kernels and products by its emulated
-//! device.
+//! Stands in for `libcuda`, `libnvrtc`, `libcublas` and `libcudnn`: the functions of them that cuda-kernels calls, with kernels and products by its
+//! emulated device.
 //!
 //! What a card would do at some time later is done as late as it can be: when somebody waits for it, in an order as unlike that of the calls as streams,
 //! events and graphs allow. A missing wait, memory used again too early or a forgotten join therefore shows in the numbers. What NVIDIA's libraries
@@ -8,13 +8,14 @@
 //!
 //! ```text
 //! cargo build --release -p cuda-stand-in
-//! mkdir stand-in && for name in cuda nvrtc cublas; do ln -s ../target/release/libcuda_stand_in.so stand-in/lib$name.so; done
+//! mkdir stand-in && for name in cuda nvrtc cublas cudnn; do ln -s ../target/release/libcuda_stand_in.so stand-in/lib$name.so; done
 //! LD_LIBRARY_PATH=stand-in cargo test --release -p cuda-kernels --features cuda,emulated --test devices -- --include-ignored
 //! ```
 
 mod blas;
 mod capture;
 mod compiler;
+mod dnn;
 mod driver;
 mod memory;
 mod stream;
@@ -89,6 +90,7 @@ struct Machine {
     captures: capture::Captures,
     modules: driver::Modules,
     blas: blas::Handles,
+    dnn: dnn::Handles,
     /// The last number that was given to anything.
     handles: usize,
 }

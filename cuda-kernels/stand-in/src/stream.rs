@@ -1,5 +1,6 @@
 //! Streams and events: what waits for what, and when it is done.
 
+use crate::dnn::Convolution;
 use crate::{Machine, Status, refused, status};
 use cuda_kernels::{Device, Sequence};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,6 +12,8 @@ use std::time::Instant;
 pub enum Action {
     /// A kernel, a product, or a copy or filling of memory, prepared for the emulated device.
     Command(Arc<Mutex<Sequence>>),
+    /// A convolution.
+    Convolve(Arc<Convolution>),
     /// Bytes from the host to the card, read when the card comes to it.
     Upload { from: usize, to: u64, bytes: usize },
     /// Bytes from the card to the host.
@@ -124,6 +127,8 @@ impl Work {
                 unsafe { device.run(&mut sequence) }
                     .map_err(|error| refused(status::LAUNCH_FAILED, &error.to_string()))?;
             }
+            // SAFETY: all of it was found in memory when it was asked for.
+            Action::Convolve(convolution) => unsafe { convolution.perform() },
             // SAFETY: whoever asked for it promised that both lie in memory, and the card's was checked.
             &Action::Upload { from, to, bytes } => unsafe {
                 std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes);

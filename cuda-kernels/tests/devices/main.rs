@@ -101,6 +101,12 @@ mod card {
 
     #[test]
     #[ignore = "needs a CUDA device"]
+    fn large_convolutions_in_tf32_are_right() {
+        duties::convolutions(&Device::card(0).unwrap());
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
     fn sequences_repeat() {
         duties::repetition(&Device::card(0).unwrap());
     }

@@ -26,6 +26,7 @@ struct Info {
     gpu: String,
     cuda_found: Vec<String>,
     cuda_missing: Vec<String>,
+    cuda_optional: Vec<String>,
 }
 
 pub(super) fn run(args: &InfoArgs) -> Result<()> {
@@ -46,6 +47,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<()> {
         gpu: card.unwrap_or_else(|error| format!("no GPU: {error}")),
         cuda_found: toolkit.found(),
         cuda_missing: toolkit.missing(),
+        cuda_optional: toolkit.optional(),
     };
     if args.json {
         return emit_json(&info);
@@ -54,8 +56,10 @@ pub(super) fn run(args: &InfoArgs) -> Result<()> {
     // The first reason why there is no GPU is told already.
     let missing = info.cuda_missing.iter().filter(|missing| !info.gpu.ends_with(*missing));
     let missing = missing.map(|missing| format!("missing: {missing}"));
-    let details: String =
-        info.cuda_found.iter().cloned().chain(missing).map(|line| format!("              {line}\n")).collect();
+    // Of no use without a card.
+    let optional = info.cuda_optional.iter().filter(|_| info.gpu_usable).map(|missing| format!("optional: {missing}"));
+    let lines = info.cuda_found.iter().cloned().chain(missing).chain(optional);
+    let details: String = lines.map(|line| format!("              {line}\n")).collect();
     emit(&format!(
         "livi {}\ntarget        {}\nthreads       {}\nCPU features  {features}\nCUDA          {}\n{details}",
         info.version, info.target, info.threads, info.gpu

@@ -67,7 +67,8 @@ pub(super) fn lower(site: &Site<'_>, step: &Convolution, lowering: &mut Lowering
         filters: stack(&filters),
         results: stack(&results),
     };
-    let commands = parts.commands(&mut |bytes| lowering.scratch(bytes));
+    let device = lowering.device.clone();
+    let commands = device.convolution(&parts, &mut |bytes| lowering.scratch(bytes));
     let too_large =
         || site.error(format!("{h} x {w} filters of images of {rows} x {columns} are too large for a card"));
     lowering.commands.extend(commands.ok_or_else(too_large)?);

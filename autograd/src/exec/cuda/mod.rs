@@ -25,6 +25,8 @@ const ALIGNMENT: usize = 256;
 
 /// Commands of the steps of one plan while they are made.
 pub(crate) struct Lowering {
+    /// The device that the commands are for.
+    pub(crate) device: Device,
     /// What was made so far.
     pub(crate) commands: Vec<Command>,
     /// How products in single precision are computed.
@@ -126,6 +128,7 @@ impl Cuda {
     /// The commands of each step, and which steps it has to wait for.
     fn lowered(&self, steps: &[Step], buffers: &[Buffer], bases: &[*mut u8]) -> Result<(Lowering, Vec<Task>)> {
         let mut lowering = Lowering {
+            device: self.device.clone(),
             commands: Vec::new(),
             precision: self.precision,
             status: self.status.address(),

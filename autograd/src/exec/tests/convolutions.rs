@@ -307,3 +307,52 @@ fn an_infinite_element_reaches_only_the_results_that_meet_it() {
         assert_eq!(value.is_finite(), row > 2 || column < 9, "row {row}, column {column}: {value}");
     }
 }
+
+/// Layers that are large enough for cuDNN, which works in scratch memory there: factors of groups, images and channels come out of the sums, and what is
+/// left is the number of taps, or of positions, that meet anything.
+#[test]
+#[ignore = "needs a CUDA device"]
+fn large_layers_in_tf32_agree_with_their_closed_form() {
+    let (groups, images, channels, outputs, side) = (3, 24, 48, 40, 26);
+    let shapes = [
+        [groups, images, channels, side, side],
+        [groups, outputs, channels, 3, 3],
+        [groups, images, outputs, side, side],
+    ];
+    // Small powers of two, whose sums are exact.
+    let power = |k: usize| f64::from(1 << (k % 3));
+    let ones = |shape: [usize; 5]| points(&shape).map(|at| power(at[0]) * power(at[1])).collect::<Vec<f64>>();
+    let conv = |part| Conv2d { part, stride: [1, 1], padding: [1, 1] };
+    // Taps of a filter that meet a position of the side, and positions that meet a tap.
+    let taps = |at: usize| if at == 0 || at == side - 1 { 2.0 } else { 3.0 };
+    let positions = |tap: usize| if tap == 1 { side as f64 } else { side as f64 - 1.0 };
+    let total = |count: usize| (0..count).map(power).sum::<f64>();
+    let squares = |count: usize| (0..count).map(|k| power(k) * power(k)).sum::<f64>();
+    let mut bench = Bench::new();
+    for (own, part) in PARTS.into_iter().enumerate() {
+        let mut views = Vec::new();
+        for (k, shape) in shapes.into_iter().enumerate() {
+            let buffer = match k == own {
+                true => bench.output(shape.iter().product(), DType::F32),
+                false => bench.input(ones(shape), DType::F32),
+            };
+            views.push(dense(buffer, &shape, DType::F32));
+        }
+        let right = points(&shapes[own]).map(|at| {
+            let [g, _, o, i, j] = [at[0], at[1], at[2], at[3], at[4]];
+            let of_groups = power(g) * power(g);
+            match part {
+                // Images hold the factors of groups and images, filters those of groups and results.
+                ConvPart::Output => of_groups * power(at[1]) * power(o) * channels as f64 * taps(i) * taps(j),
+                ConvPart::Input => of_groups * power(at[1]) * total(outputs) * taps(i) * taps(j),
+                ConvPart::Filter => of_groups * squares(images) * positions(i) * positions(j),
+            }
+        });
+        let (out, right) = (views[own].buffer, right.collect());
+        let [images, filters, results] = <[View; 3]>::try_from(views).unwrap();
+        bench.step(Action::Convolution(Convolution { conv: conv(part), images, filters, results }));
+        bench.expect(out, right, 0.0, format!("{part:?}"));
+    }
+    bench.in_tf32();
+    bench.check();
+}

@@ -2,7 +2,7 @@
 
 use crate::exec::Machine;
 use crate::plan::step::{Action, Buffer, BufferId, Place, Step, View};
-use crate::{DType, Result, Tape, Var};
+use crate::{DType, Device, Result, Tape, Var};
 use std::panic::Location;
 
 /// The device that the tests run on in the place of the processor: the variable `LIVI_TEST_DEVICE`.
@@ -34,6 +34,7 @@ pub(super) struct Bench {
     pub(super) steps: Vec<Step>,
     inputs: Vec<(Var, Vec<f64>)>,
     expected: Vec<Expected>,
+    tf32: bool,
 }
 
 impl Bench {
@@ -45,7 +46,13 @@ impl Bench {
             steps: Vec::new(),
             inputs: Vec::new(),
             expected: Vec::new(),
+            tf32: false,
         }
+    }
+
+    /// Runs on the first card, or the one that the tests run on, with products in TF32.
+    pub(super) fn in_tf32(&mut self) {
+        self.tf32 = true;
     }
 
     /// A buffer without values.
@@ -74,7 +81,11 @@ impl Bench {
 
     /// A machine that ran the steps, spread over its threads from so much work on.
     fn spread(&self, threads: usize, from: f64) -> Result<Machine> {
-        let mut machine = machine_with(threads)?;
+        let mut machine = match device().map(|device| device.parse()) {
+            Some(Ok(Device::Cuda { ordinal, .. })) if self.tf32 => Machine::on(Device::Cuda { ordinal, tf32: true })?,
+            None if self.tf32 => Machine::on(Device::Cuda { ordinal: 0, tf32: true })?,
+            _ => machine_with(threads)?,
+        };
         machine.spread_from(from);
         let inputs: Vec<Var> = self.inputs.iter().map(|(var, _)| *var).collect();
         let plan = machine.load_steps(self.steps.clone(), self.buffers.clone(), &inputs)?;

@@ -38,6 +38,7 @@ impl Sketch {
     /// Commands and bytes of scratch memory.
     fn lowered(&self) -> (Vec<Command>, usize) {
         let mut lowering = Lowering {
+            device: cuda_kernels::Device::emulated().unwrap(),
             commands: Vec::new(),
             precision: Precision::Full,
             status: 0,
