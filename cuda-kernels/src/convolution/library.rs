@@ -4,6 +4,7 @@
 //! by our kernels took no longer than PyTorch's by cuDNN on an H100, in TF32 it took longer.
 
 use super::{Convolution, Stack};
+#[cfg(feature = "cuda")]
 use crate::Command;
 
 /// Products of a group from which on cuDNN's own copies and launches, some microseconds, do not decide.
@@ -57,6 +58,7 @@ impl Convolution {
     }
 
     /// One group.
+    #[cfg(feature = "cuda")]
     pub(crate) fn group(&self, group: usize) -> Self {
         let of = |stack: Stack| Stack {
             address: stack.address + (group * stack.strides[0] * self.real.size()) as u64,
@@ -66,6 +68,7 @@ impl Convolution {
     }
 
     /// The commands that have cuDNN compute the part: its groups one after another, in the same memory.
+    #[cfg(feature = "cuda")]
     pub(crate) fn by_cudnn(&self, way: Way, scratch: &mut dyn FnMut(usize) -> u64) -> Vec<Command> {
         let workspace = scratch(way.bytes);
         let call = |group| Command::Convolve(Convolve { convolution: self.group(group), way, workspace });

@@ -1,5 +1,7 @@
 //! What every device must do, on the emulated one (feature `emulated`) and on a card.
 
+#[cfg(feature = "cuda")]
+mod convolutions;
 #[cfg(any(feature = "cuda", feature = "emulated"))]
 mod duties;
 
@@ -66,7 +68,7 @@ mod emulated {
 
 #[cfg(feature = "cuda")]
 mod card {
-    use super::duties;
+    use super::{convolutions, duties};
     use cuda_kernels::Device;
 
     #[test]
@@ -102,7 +104,7 @@ mod card {
     #[test]
     #[ignore = "needs a CUDA device"]
     fn large_convolutions_in_tf32_are_right() {
-        duties::convolutions(&Device::card(0).unwrap());
+        convolutions::large_in_tf32(&Device::card(0).unwrap());
     }
 
     #[test]

@@ -193,6 +193,40 @@ fn short_rows_between_many_channels_agree_with_plain_loops() {
     }
 }
 
+/// On a processor, these are products of matrices.
+#[test]
+fn strides_and_single_taps_between_many_channels_agree_with_plain_loops() {
+    let mut random = Random::new(8);
+    for round in 0..24 {
+        let mut bench = Bench::new();
+        let padding = [random.below(3), random.below(3)];
+        let image = [4 + random.below(9), 3 + random.below(15)];
+        let single = round % 2 == 0;
+        let sizes = Sizes {
+            groups: 1 + random.below(2),
+            images: 1 + random.below(4),
+            channels: [16 + random.below(9), 16 + random.below(17)],
+            image,
+            filter: if single { [1; 2] } else { [0, 1].map(|k| 1 + random.below((image[k] + 2 * padding[k]).min(4))) },
+            stride: if round % 4 == 0 { [1; 2] } else { [1 + random.below(3), 1 + random.below(3)] },
+            padding: if round % 3 == 0 { [0; 2] } else { padding },
+        };
+        add_all(&mut bench, round, sizes);
+        bench.check();
+    }
+    // Images of which some rows at a time are worked on.
+    let mut bench = Bench::new();
+    for (filter, stride, padding, rows) in
+        [([3, 3], [2, 2], [1, 0], 70), ([1, 1], [1, 1], [0, 0], 80), ([1, 1], [1, 2], [1, 0], 150)]
+    {
+        let sizes = Sizes { groups: 1, images: 1, channels: [42, 16], image: [rows, 71], filter, stride, padding };
+        for part in PARTS {
+            add(&mut bench, 20, sizes, part, DType::F32);
+        }
+    }
+    bench.check();
+}
+
 #[test]
 fn the_layers_of_networks_agree_with_plain_loops() {
     let layer = |groups, images, channels, side, filter, stride, padding| Sizes {
@@ -319,7 +353,7 @@ fn large_layers_in_tf32_agree_with_their_closed_form() {
         [groups, outputs, channels, 3, 3],
         [groups, images, outputs, side, side],
     ];
-    // Small powers of two, whose sums are exact.
+    // Small powers of two, whose sums are exact, but for algorithms that make other numbers of them first. Wrong numbers of taps are far off.
     let power = |k: usize| f64::from(1 << (k % 3));
     let ones = |shape: [usize; 5]| points(&shape).map(|at| power(at[0]) * power(at[1])).collect::<Vec<f64>>();
     let conv = |part| Conv2d { part, stride: [1, 1], padding: [1, 1] };
@@ -351,7 +385,7 @@ fn large_layers_in_tf32_agree_with_their_closed_form() {
         let (out, right) = (views[own].buffer, right.collect());
         let [images, filters, results] = <[View; 3]>::try_from(views).unwrap();
         bench.step(Action::Convolution(Convolution { conv: conv(part), images, filters, results }));
-        bench.expect(out, right, 0.0, format!("{part:?}"));
+        bench.expect(out, right, 0.01, format!("{part:?}"));
     }
     bench.in_tf32();
     bench.check();

@@ -235,8 +235,9 @@ impl Gapless {
 /// Elements that are moved at once: rows are too short for calls of the system's functions.
 const PIECE: usize = 8;
 
+/// Copies a short row.
 #[inline(always)]
-fn copy<T: Scalar>(from: &[T], to: &mut [T]) {
+pub(super) fn copy<T: Scalar>(from: &[T], to: &mut [T]) {
     let length = to.len().min(from.len());
     let Some(last) = length.checked_sub(PIECE) else {
         for (to, from) in to.iter_mut().zip(from) {

@@ -1,9 +1,9 @@
-//! Convolutions, straight from padded copies of the images: nothing is unfolded.
+//! Convolutions, most of them straight from padded copies of the images.
 //!
 //! Images are copied channel by channel with their margins of zeros ([`copies`], [`planes`]), so that what a tap of the filters multiplies lies at
 //! a fixed distance from the first one's, for every result alike. Results and the transpose in the images are then one and the same loop over taps whose
 //! sums stay in registers ([`correlate`], [`tile`]); the transpose in the filters sums over results instead ([`filter`]). Filters of 3 x 3 between
-//! many channels take fewer products another way: [`winograd`].
+//! many channels take fewer products another way: [`winograd`]. Those with strides, and of a single tap, are products of matrices: [`unfolded`].
 
 mod arranged;
 mod copies;
@@ -11,6 +11,7 @@ mod correlate;
 mod filter;
 mod planes;
 mod tile;
+mod unfolded;
 mod winograd;
 
 use super::frame::{Kernel, Nothing};
@@ -107,6 +108,9 @@ where
                 Box::new(winograd::filter::FilterKernel::new(images, filters, results, geometry, lanes))
             }
         });
+    }
+    if let Some(kernel) = unfolded::Unfolded::new(part, images, filters, results, geometry) {
+        return Ok(Box::new(kernel));
     }
     Ok(match part {
         ConvPart::Output => Box::new(correlate::output(images, filters, results, geometry, lanes)),

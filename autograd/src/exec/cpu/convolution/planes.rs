@@ -83,37 +83,51 @@ impl Planes {
         to: *mut T,
     ) {
         let (width, start) = (self.row(), rows.start);
-        // SAFETY: the caller's promise; only rows and columns of the channel are read.
-        unsafe {
-            for row in rows.filter(|row| row % self.row_step < self.copied_rows) {
-                let to = std::slice::from_raw_parts_mut(to.add((row - start) * width), width);
-                if row < self.top || row >= self.top + self.source_rows {
-                    to.fill(T::ZERO);
-                    continue;
-                }
-                let from = source.add((row - self.top) * strides[0]);
-                if self.phases == 1 && strides[1] == 1 {
+        let rows = rows.filter(|row| row % self.row_step < self.copied_rows);
+        let inside = self.top..self.top + self.source_rows;
+        if strides[1] == 1 && (self.phases == 1 || self.phases == 2 && self.copied_phases == 2) {
+            // SAFETY: the caller's promise; only rows and columns of the channel are read.
+            unsafe {
+                for row in rows {
+                    let to = std::slice::from_raw_parts_mut(to.add((row - start) * width), width);
+                    if !inside.contains(&row) {
+                        to.fill(T::ZERO);
+                        continue;
+                    }
+                    let count = self.source_columns.min(width.saturating_sub(self.left));
+                    let from = std::slice::from_raw_parts(source.add((row - self.top) * strides[0]), count);
+                    if self.phases == 2 {
+                        self.sort(from, to);
+                        continue;
+                    }
                     let (before, rest) = to.split_at_mut(self.left.min(width));
-                    let (inside, after) = rest.split_at_mut(self.source_columns.min(rest.len()));
+                    let (inside, after) = rest.split_at_mut(count);
                     before.fill(T::ZERO);
-                    inside.copy_from_slice(std::slice::from_raw_parts(from, inside.len()));
+                    inside.copy_from_slice(from);
                     after.fill(T::ZERO);
-                    continue;
                 }
-                if self.phases == 2 && self.copied_phases == 2 && strides[1] == 1 {
-                    let inside = self.source_columns.min(width.saturating_sub(self.left));
-                    self.sort(std::slice::from_raw_parts(from, inside), to);
-                    continue;
-                }
-                for (phase, to) in to.chunks_exact_mut(self.phase).take(self.copied_phases).enumerate() {
-                    let first = self.left.saturating_sub(phase).div_ceil(self.phases).min(to.len());
-                    let column = (first * self.phases + phase).saturating_sub(self.left);
-                    let count = self.source_columns.saturating_sub(column).div_ceil(self.phases).min(to.len() - first);
+            }
+            return;
+        }
+        for phase in 0..self.copied_phases {
+            let first = self.left.saturating_sub(phase).div_ceil(self.phases).min(self.phase);
+            let column = (first * self.phases + phase).saturating_sub(self.left);
+            let count = self.source_columns.saturating_sub(column).div_ceil(self.phases).min(self.phase - first);
+            let step = self.phases * strides[1];
+            // SAFETY: as above.
+            unsafe {
+                for row in rows.clone() {
+                    let to = to.add((row - start) * width + phase * self.phase);
+                    let to = std::slice::from_raw_parts_mut(to, self.phase);
+                    if !inside.contains(&row) {
+                        to.fill(T::ZERO);
+                        continue;
+                    }
+                    let from = source.wrapping_add((row - self.top) * strides[0] + column * strides[1]);
                     let (before, rest) = to.split_at_mut(first);
                     let (inside, after) = rest.split_at_mut(count);
                     before.fill(T::ZERO);
                     after.fill(T::ZERO);
-                    let (from, step) = (from.wrapping_add(column * strides[1]), self.phases * strides[1]);
                     match step {
                         // A known step lets whole registers be shuffled.
                         2 => inside.iter_mut().enumerate().for_each(|(k, to)| *to = *from.add(2 * k)),
