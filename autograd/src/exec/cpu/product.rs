@@ -15,11 +15,9 @@ use std::ops::Range;
 /// Floating-point operations in single precision of one task at least.
 const TASK: usize = 1 << 20;
 /// Rows of a block are a multiple of this.
-const ROWS: usize = 32;
+const ROWS: usize = 16;
 /// Rows of a block where small ones cost nothing: many blocks are shared out evenly.
 const SMALL: usize = 64;
-/// Rows that a block must have.
-const LEAST_ROWS: usize = 96;
 /// Inner elements of a segment at least, and how many segments an inner axis is cut into at most.
 const DEPTH: usize = 256;
 const SEGMENTS: usize = 8;
@@ -154,20 +152,22 @@ where
     let has_epilogue = product.epilogue.is_some();
     // A small result of a long inner axis: blocks of rows would each pack all of the right operand, segments of the axis pack their own part of both.
     let cut = batch == 1 && k >= 4 * m.max(n) && flops >= 8 * task && m * n <= CUT;
+    let least = if summed { 4 } else { 4_usize.div_ceil(batch) };
     let rows = if cut || (flops < 4 * task && !has_epilogue) {
         m
     } else {
         let by_work = task.div_ceil((2 * n * k.max(1)).max(1));
         let by_size = match (has_epilogue, symmetric) {
             (_, true) => SMALL,
-            (true, false) => m.div_ceil((m / 512).clamp(4, 64)).min(BLOCK_BYTES / (n * size_of::<T>())),
-            (false, false) if out.strides[1] == 1 => m / (m / SMALL).clamp(4, 64),
-            (false, false) => m.div_ceil((m / 512).clamp(4, 64)),
+            (true, false) => m.div_ceil((m / 512).clamp(least, 64)).min(BLOCK_BYTES / (n * size_of::<T>())),
+            (false, false) if out.strides[1] == 1 => m / (m / SMALL).clamp(least, 64),
+            (false, false) => m.div_ceil((m / 512).clamp(least, 64)),
         };
-        by_work.max(by_size).next_multiple_of(ROWS).min(m)
+        // To the nearest multiple, so that as many blocks as were meant are about as long as each other.
+        ((by_work.max(by_size) + ROWS / 2) / ROWS * ROWS).clamp(ROWS, m.max(ROWS)).min(m)
     };
-    // A small rest goes to the block before it, so that no block is too small for the product's main path.
-    let blocks = if m > rows && m % rows < LEAST_ROWS { m / rows } else { m.div_ceil(rows) };
+    // A small rest goes to the block before it.
+    let blocks = if m > rows && m % rows < rows.div_ceil(2) { m / rows } else { m.div_ceil(rows) };
     let entries = if summed || blocks > 1 { 1 } else { task.div_ceil(flops).min(batch) };
     let epilogue = match &product.epilogue {
         None => None,
