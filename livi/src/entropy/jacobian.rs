@@ -8,9 +8,11 @@ use super::folding::Factor;
 use super::krylov::{Krylov, KrylovProcess};
 use super::linearised::{Linearised, Planner, Product};
 use crate::sampler::Sampler;
-use crate::spectral::{LinearMap, Real};
+use crate::spectral::{GolubKahan, LinearMap, Real};
 use crate::{Error, Result};
 use autograd::{DType, Element, Machine, Plan, PlanId, Request, Tape, Var};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The products for blocks of one size.
 #[derive(Clone, Debug)]
@@ -154,7 +156,7 @@ impl JacobianPrograms {
             });
         }
         let krylov = self.krylov.map(|krylov| krylov.load(machine)).transpose()?;
-        Ok(Jacobian { shape: self.shape, linearise, blocks, krylov })
+        Ok(Jacobian { shape: self.shape, linearise, blocks, krylov, process: Arc::default() })
     }
 }
 
@@ -165,6 +167,8 @@ pub struct Jacobian {
     linearise: Option<PlanId>,
     blocks: Vec<Block<PlanId>>,
     krylov: Option<Krylov<PlanId>>,
+    /// Memory of the last Golub-Kahan process on a processor, of either element type: training needs the same in every step.
+    process: Arc<Mutex<Option<Box<dyn Any + Send>>>>,
 }
 
 impl Jacobian {
@@ -275,6 +279,24 @@ impl<T: Real + Element> JacobianMap<'_, T> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Memory for Golub-Kahan processes of so many start vectors and steps: that which was kept, if it is for the same.
+    ///
+    /// # Errors
+    /// As [`GolubKahan::new`].
+    pub(super) fn process(&self, count: usize, steps: usize) -> Result<GolubKahan<T>> {
+        let Shape { rows, cols, .. } = self.jacobian.shape;
+        let kept = self.jacobian.process.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match kept.map(|kept| kept.downcast::<GolubKahan<T>>()) {
+            Some(Ok(process)) if process.is_for(rows, cols, count, steps) => Ok(*process),
+            _ => GolubKahan::new(rows, cols, count, steps),
+        }
+    }
+
+    /// Keeps the memory for the next process.
+    pub(super) fn keep(&self, process: GolubKahan<T>) {
+        *self.jacobian.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(process));
     }
 
     /// Counts products made for the map but not by it.

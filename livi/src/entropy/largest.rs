@@ -8,7 +8,7 @@ use super::smallest::{Extreme, from_spectrum, one_value, rounding};
 use super::spectrum::FULL_DEPTH;
 use super::{Estimate, JacobianMap, Settings};
 use crate::Result;
-use crate::spectral::{LinearMap, Real, bounds, fill_gaussian, krylov_largest_block};
+use crate::spectral::{LinearMap, Real, bounds, fill_gaussian, krylov_largest_in};
 use autograd::Element;
 use rand::rngs::StdRng;
 
@@ -26,8 +26,10 @@ pub(super) fn estimates<T: Real + Element>(
         let samples = map.samples();
         let mut starts = vec![T::from_f64(0.0); samples * d];
         fill_gaussian(generator, &mut starts);
-        let (steps, restarts) = (settings.steps, settings.restarts());
-        let triplets = krylov_largest_block(map, samples, &starts, settings.tolerance, steps, restarts)?;
+        let (tolerance, restarts) = (settings.tolerance, settings.restarts());
+        let mut process = map.process(samples, settings.steps)?;
+        let triplets = krylov_largest_in(&mut process, map, samples, &starts, tolerance, restarts)?;
+        map.keep(process);
         triplets
             .into_iter()
             .map(|triplet| {

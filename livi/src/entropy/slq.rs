@@ -57,8 +57,10 @@ pub(super) fn estimates<T: Real + Element>(
             found
         }
         None => {
-            let mut workspace = GolubKahan::new(rows, d, block * samples, steps)?;
-            measure(&mut workspace.on(map)?, sigma, settings, &mut latents, &probes)?
+            let mut process = map.process(block * samples, steps)?;
+            let found = measure(&mut process.on(map)?, sigma, settings, &mut latents, &probes)?;
+            map.keep(process);
+            found
         }
     };
     let mut estimates = latents.iter().map(Latent::estimate).collect::<Result<Vec<_>>>()?;

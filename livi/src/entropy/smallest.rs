@@ -8,9 +8,7 @@ use super::estimate::directions;
 use super::spectrum::{FULL_DEPTH, Spectrum, deterministic};
 use super::{Estimate, JacobianMap, Settings};
 use crate::Result;
-use crate::spectral::{
-    LinearMap, Real, SingularTriplet, SmallestOptions, bounds, fill_gaussian, krylov_smallest_block,
-};
+use crate::spectral::{LinearMap, Real, SingularTriplet, SmallestOptions, bounds, fill_gaussian, krylov_smallest_in};
 use autograd::Element;
 use rand::rngs::StdRng;
 
@@ -37,7 +35,9 @@ pub(super) fn estimates<T: Real + Element>(
         let mut starts = vec![T::from_f64(0.0); samples * d];
         fill_gaussian(generator, &mut starts);
         let options = SmallestOptions { tolerance: settings.tolerance, floor: sigma, max_iterations: settings.steps };
-        let triplets = krylov_smallest_block(map, samples, &starts, &options, settings.restarts())?;
+        let mut process = map.process(samples, settings.steps)?;
+        let triplets = krylov_smallest_in(&mut process, map, samples, &starts, &options, settings.restarts())?;
+        map.keep(process);
         triplets
             .into_iter()
             .map(|triplet| {

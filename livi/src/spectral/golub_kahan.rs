@@ -57,6 +57,7 @@ struct Basis<T> {
 pub struct GolubKahan<T> {
     rows: usize,
     cols: usize,
+    steps: usize,
     bidiagonals: Bidiagonals,
     bases: Vec<Basis<T>>,
     right_block: Vec<T>,
@@ -85,6 +86,7 @@ impl<T: Real> GolubKahan<T> {
         Ok(Self {
             rows,
             cols,
+            steps,
             bidiagonals,
             bases: (0..count).map(|_| basis()).collect(),
             right_block: vec![zero; count * cols],
@@ -156,7 +158,17 @@ impl<T: Real> GolubKahan<T> {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) when the map has no rows or no columns.
     pub fn on<'a, M: LinearMap<T> + ?Sized>(&'a mut self, map: &'a mut M) -> Result<ProcessOn<'a, T, M>> {
-        Ok(ProcessOn { process: self, map: Counted::new(map)?, images: Vec::new(), backs: Vec::new() })
+        Ok(ProcessOn { process: self, map: Counted::new(map)? })
+    }
+
+    /// Whether the memory is that for such maps, start vectors and steps.
+    pub(crate) fn is_for(&self, rows: usize, cols: usize, count: usize, steps: usize) -> bool {
+        (self.rows, self.cols, self.bases.len(), self.steps) == (rows, cols, count, steps)
+    }
+
+    /// Memory for the images of so many vectors and for what the transpose makes of them, which is free between runs.
+    pub(super) fn blocks(&mut self, count: usize) -> (&mut [T], &mut [T]) {
+        (&mut self.left_block[..count * self.rows], &mut self.right_block[..count * self.cols])
     }
 
     /// The bidiagonal matrices of the last run.
@@ -203,8 +215,6 @@ impl<T: Real> GolubKahan<T> {
 pub struct ProcessOn<'a, T, M: ?Sized> {
     process: &'a mut GolubKahan<T>,
     map: Counted<&'a mut M>,
-    images: Vec<T>,
-    backs: Vec<T>,
 }
 
 impl<T: Real, M: LinearMap<T> + ?Sized> Bidiagonalisation<T> for ProcessOn<'_, T, M> {
@@ -217,14 +227,12 @@ impl<T: Real, M: LinearMap<T> + ?Sized> Bidiagonalisation<T> for ProcessOn<'_, T
     }
 
     fn combine(&mut self, sigma: f64, coefficients: &[Vec<f64>], starts: &[T], out: &mut [T]) -> Result<Vec<f64>> {
-        let Self { process, map, images, backs } = self;
+        let Self { process, map } = self;
         let (count, cols) = (coefficients.len(), process.cols);
         for (probe, (coefficients, out)) in coefficients.iter().zip(out.chunks_exact_mut(cols)).enumerate() {
             process.combine(probe, coefficients, out);
         }
-        let zero = T::from_f64(0.0);
-        images.resize(count * process.rows, zero);
-        backs.resize(count * cols, zero);
+        let (images, backs) = process.blocks(count);
         map.apply(count, out, images)?;
         map.apply_transpose(count, images, backs)?;
         let pairs = backs.chunks_exact_mut(cols).zip(out.chunks_exact(cols)).zip(starts.chunks_exact(cols));

@@ -46,5 +46,6 @@ pub use slq::{
     stochastic_lanczos_quadrature, stochastic_lanczos_quadrature_by,
 };
 pub use smallest::{krylov_largest, krylov_largest_block, krylov_smallest, krylov_smallest_block};
+pub(crate) use smallest::{krylov_largest_in, krylov_smallest_in};
 pub use trace::{TraceEstimate, frobenius_squared, hutchinson_trace, mean_and_standard_error, student_quantile};
 pub use triplet::{FAILURE, SingularTriplet};

@@ -1,6 +1,6 @@
 //! The smallest singular value from a Golub-Kahan process, without a shift or an inverse.
 
-use super::arguments::{expect_block, expect_positive};
+use super::arguments::{expect_block, expect_positive, expect_tolerance};
 use super::lobpcg::SmallestOptions;
 use super::triplet::{measure_block, zero};
 use super::{Counted, GolubKahan, LinearMap, Products, Real, SingularTriplet};
@@ -55,12 +55,33 @@ pub fn krylov_smallest_block<T: Real, M: LinearMap<T> + ?Sized>(
     let mut map = Counted::new(map)?;
     let (rows, cols) = (map.rows(), map.cols());
     expect_block("start vector", starts, count, cols)?;
+    expect_positive("number of start vectors", count)?;
     if rows < cols {
         return Ok(vec![zero(rows, cols); count]);
     }
-    krylov_extreme(&mut map, count, starts, options.max_iterations, restarts, false, |value, residual| {
-        options.is_reached(value, residual)
-    })
+    let mut process = GolubKahan::new(rows, cols, count, options.max_iterations)?;
+    let is_reached = |value: f64, residual: f64| options.is_reached(value, residual);
+    krylov_extreme(&mut process, &mut map, count, starts, restarts, false, true, is_reached)
+}
+
+/// [`krylov_smallest_block`] in the memory of a process. The triplets' left vectors are empty.
+pub(crate) fn krylov_smallest_in<T: Real, M: LinearMap<T> + ?Sized>(
+    process: &mut GolubKahan<T>,
+    map: &mut M,
+    count: usize,
+    starts: &[T],
+    options: &SmallestOptions,
+    restarts: usize,
+) -> Result<Vec<SingularTriplet<T>>> {
+    options.check()?;
+    let mut map = Counted::new(map)?;
+    let (rows, cols) = (map.rows(), map.cols());
+    expect_block("start vector", starts, count, cols)?;
+    if rows < cols {
+        return Ok(vec![zero(rows, cols); count]);
+    }
+    let is_reached = |value: f64, residual: f64| options.is_reached(value, residual);
+    krylov_extreme(process, &mut map, count, starts, restarts, false, false, is_reached)
 }
 
 /// Largest singular value of J by the same process: `steps` of a Golub-Kahan process from `start`, restarted up to
@@ -102,26 +123,45 @@ pub fn krylov_largest_block<T: Real, M: LinearMap<T> + ?Sized>(
     steps: usize,
     restarts: usize,
 ) -> Result<Vec<SingularTriplet<T>>> {
-    super::arguments::expect_tolerance(tolerance)?;
+    expect_tolerance(tolerance)?;
     expect_positive("steps", steps)?;
     let mut map = Counted::new(map)?;
     expect_block("start vector", starts, count, map.cols())?;
+    expect_positive("number of start vectors", count)?;
+    let mut process = GolubKahan::new(map.rows(), map.cols(), count, steps)?;
     let is_reached = |value: f64, residual: f64| residual <= tolerance * value * value;
-    krylov_extreme(&mut map, count, starts, steps, restarts, true, is_reached)
+    krylov_extreme(&mut process, &mut map, count, starts, restarts, true, true, is_reached)
 }
 
+/// [`krylov_largest_block`] in the memory of a process, as many steps as it is for. The triplets' left vectors are empty.
+pub(crate) fn krylov_largest_in<T: Real, M: LinearMap<T> + ?Sized>(
+    process: &mut GolubKahan<T>,
+    map: &mut M,
+    count: usize,
+    starts: &[T],
+    tolerance: f64,
+    restarts: usize,
+) -> Result<Vec<SingularTriplet<T>>> {
+    expect_tolerance(tolerance)?;
+    let mut map = Counted::new(map)?;
+    expect_block("start vector", starts, count, map.cols())?;
+    let is_reached = |value: f64, residual: f64| residual <= tolerance * value * value;
+    krylov_extreme(process, &mut map, count, starts, restarts, true, false, is_reached)
+}
+
+/// The extreme singular values; with their left vectors, which otherwise stay empty, if asked for.
 fn krylov_extreme<T: Real, M: LinearMap<T>>(
+    process: &mut GolubKahan<T>,
     map: &mut Counted<M>,
     count: usize,
     starts: &[T],
-    steps: usize,
     restarts: usize,
     largest: bool,
+    left: bool,
     is_reached: impl Fn(f64, f64) -> bool,
 ) -> Result<Vec<SingularTriplet<T>>> {
     expect_positive("number of start vectors", count)?;
-    let cols = map.cols();
-    let mut process = GolubKahan::new(map.rows(), cols, count, steps)?;
+    let (rows, cols) = (map.rows(), map.cols());
     let mut vectors = starts.to_vec();
     let mut found: Vec<SingularTriplet<T>> = Vec::new();
     let mut round = 0;
@@ -132,7 +172,11 @@ fn krylov_extreme<T: Real, M: LinearMap<T>>(
             process.extreme_right_vector(probe, largest, vector)?;
             seen.push(process.bidiagonals_mut().ritz_pair(probe, 0)?.0);
         }
-        let measured = measure_block(map, count, vectors)?;
+        let (images, backs) = process.blocks(count);
+        let mut measured = measure_block(map, vectors, images, backs)?;
+        if left {
+            measured.iter_mut().zip(images.chunks_exact(rows)).for_each(|(triplet, left)| triplet.left = left.to_vec());
+        }
         let mut next = Vec::with_capacity(count);
         for (probe, triplet) in measured.into_iter().enumerate() {
             let depth = process.bidiagonals().depth(probe);

@@ -93,14 +93,20 @@ fn finished<T>(value: f64, left: Vec<T>, right: Vec<T>, residual: f64) -> Singul
 /// The triplet of a vector v of any length but zero, value and residual from fresh products. Iterations, convergence
 /// and products are left for the caller.
 pub(super) fn measure<T: Real, M: LinearMap<T> + ?Sized>(map: &mut M, right: Vec<T>) -> Result<SingularTriplet<T>> {
-    Ok(measure_block(map, 1, right)?.remove(0))
+    let zero = T::from_f64(0.0);
+    let (mut images, mut backs) = (vec![zero; map.rows()], vec![zero; map.cols()]);
+    let mut triplet = measure_block(map, right, &mut images, &mut backs)?.remove(0);
+    triplet.left = images;
+    Ok(triplet)
 }
 
-/// The same for each row of `vectors` (`count x d`), with two products of the whole block.
+/// The same for each row of `vectors` (`count x d`), with two products of the whole block. The left vectors are left in `images` (`count x m`),
+/// where whoever needs them finds them; `backs` is as long as `vectors`.
 pub(super) fn measure_block<T: Real, M: LinearMap<T> + ?Sized>(
     map: &mut M,
-    count: usize,
     mut vectors: Vec<T>,
+    images: &mut [T],
+    backs: &mut [T],
 ) -> Result<Vec<SingularTriplet<T>>> {
     let (rows, cols) = (map.rows(), map.cols());
     for right in vectors.chunks_exact_mut(cols) {
@@ -113,22 +119,22 @@ pub(super) fn measure_block<T: Real, M: LinearMap<T> + ?Sized>(
         }
         scale(1.0 / length, right);
     }
-    let mut images = vec![T::from_f64(0.0); count * rows];
-    let mut backs = vec![T::from_f64(0.0); count * cols];
-    map.apply(count, &vectors, &mut images)?;
-    map.apply_transpose(count, &images, &mut backs)?;
+    let count = vectors.len() / cols;
+    map.apply(count, &vectors, images)?;
+    map.apply_transpose(count, images, backs)?;
     let pairs = vectors.chunks_exact(cols).zip(images.chunks_exact_mut(rows)).zip(backs.chunks_exact_mut(cols));
     Ok(pairs
         .map(|((right, left), residual)| {
             // The rounded vector's own length, so that the quotient is a Ritz value to the last digit.
             let length = norm(right);
-            let value = norm(left) / length;
+            let image = norm(left);
+            let value = image / length;
             add_scaled(-value * value, right, residual);
             let residual = norm(residual) / length;
             if value > 0.0 {
-                scale(1.0 / norm(left), left);
+                scale(1.0 / image, left);
             }
-            finished(value, left.to_vec(), right.to_vec(), residual)
+            finished(value, Vec::new(), right.to_vec(), residual)
         })
         .collect())
 }

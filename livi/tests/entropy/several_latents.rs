@@ -65,6 +65,37 @@ fn extreme_singular_values_at_several_latents_are_those_at_one_after_another() {
     check(&case, Method::Smallest, &Settings { iterations: 0, ..settings });
 }
 
+/// Processes share their memory, which says nothing of what ran in it before.
+#[test]
+fn estimates_do_not_depend_on_those_before_them() {
+    let case = beyond_full_depth();
+    let latents = uniform(SAMPLES * case.d(), 8);
+    let settings = Settings { steps: 5, iterations: 0, tolerance: 1e-2, ..Settings::default() };
+    let kinds = [
+        (Method::Smallest, settings),
+        (Method::Slq, Settings { probes: 1, ..settings }),
+        (Method::Largest, Settings { steps: 9, ..settings }),
+    ];
+    with_maps::<f64, _>(case.sampler.as_ref(), &case.parameters, &latents, SAMPLES, 2, |map| {
+        let mut run = |kind: usize, seed: u64| {
+            let (method, settings) = &kinds[kind];
+            let found = estimates(*method, map, 0.1, settings, &mut StdRng::seed_from_u64(seed)).unwrap();
+            let numbers = |x: &Estimate| {
+                let directions = x.directions.iter().flat_map(|d| d.v.iter().chain(&d.w).chain([&d.factor]).copied());
+                let values = [Some(x.half_log_det), x.lower, x.upper, x.residual].into_iter().flatten();
+                values.chain(directions).map(f64::to_bits).collect::<Vec<_>>()
+            };
+            found.iter().flat_map(numbers).collect::<Vec<_>>()
+        };
+        let first = [0, 1, 2].map(|kind| run(kind, 5));
+        // Each after itself with other numbers, and after each of the others.
+        for (kind, before) in (0..3).flat_map(|kind| (0..3).map(move |before| (kind, before))) {
+            run(before, 6);
+            assert!(run(kind, 5) == first[kind], "{:?} after {:?}", kinds[kind].0, kinds[before].0);
+        }
+    });
+}
+
 #[test]
 fn all_probes_of_all_latents_take_one_run_a_step() {
     let case = &small()[1];
