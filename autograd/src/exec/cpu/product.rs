@@ -152,16 +152,18 @@ where
     let has_epilogue = product.epilogue.is_some();
     // A small result of a long inner axis: blocks of rows would each pack all of the right operand, segments of the axis pack their own part of both.
     let cut = batch == 1 && k >= 4 * m.max(n) && flops >= 8 * task && m * n <= CUT;
+    // As many blocks as keep a few threads equally busy, of a batch together.
     let least = if summed { 4 } else { 4_usize.div_ceil(batch) };
+    let few = if m / 512 > least { (m / 512).next_multiple_of(4).min(64) } else { least };
     let rows = if cut || (flops < 4 * task && !has_epilogue) {
         m
     } else {
         let by_work = task.div_ceil((2 * n * k.max(1)).max(1));
         let by_size = match (has_epilogue, symmetric) {
             (_, true) => SMALL,
-            (true, false) => m.div_ceil((m / 512).clamp(least, 64)).min(BLOCK_BYTES / (n * size_of::<T>())),
+            (true, false) => m.div_ceil(few).min(BLOCK_BYTES / (n * size_of::<T>())),
             (false, false) if out.strides[1] == 1 => m / (m / SMALL).clamp(least, 64),
-            (false, false) => m.div_ceil((m / 512).clamp(least, 64)),
+            (false, false) => m.div_ceil(few),
         };
         // To the nearest multiple, so that as many blocks as were meant are about as long as each other.
         ((by_work.max(by_size) + ROWS / 2) / ROWS * ROWS).clamp(ROWS, m.max(ROWS)).min(m)
