@@ -10,7 +10,7 @@ use crate::entropy::{
     entropy_bracket, estimate, parameters,
 };
 use crate::sampler::Sampler;
-use crate::spectral::{GolubKahan, LinearMap, Real, bounds, fill_gaussian, frobenius_squared, student_quantile};
+use crate::spectral::{LinearMap, Real, bounds, fill_gaussian, frobenius_squared, student_quantile};
 use crate::{Error, Result};
 use autograd::{DType, Device, Element, Machine};
 use programs::{Loaded, Planned};
@@ -431,7 +431,7 @@ fn interlacing<T: Real + Element>(
     generator: &mut StdRng,
 ) -> Result<Estimate> {
     let before = map.products();
-    let mut process = GolubKahan::new(map.rows(), map.cols(), 1, steps)?;
+    let mut process = map.process(1, steps)?;
     let mut start = vec![T::from_f64(0.0); map.cols()];
     fill_gaussian(generator, &mut start);
     process.run(map, 1, &start)?;

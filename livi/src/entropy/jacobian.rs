@@ -285,12 +285,14 @@ impl<T: Real + Element> JacobianMap<'_, T> {
     ///
     /// # Errors
     /// As [`GolubKahan::new`].
-    pub(super) fn process(&self, count: usize, steps: usize) -> Result<GolubKahan<T>> {
+    pub(crate) fn process(&self, count: usize, steps: usize) -> Result<GolubKahan<T>> {
         let Shape { rows, cols, .. } = self.jacobian.shape;
         let kept = self.jacobian.process.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match kept.map(|kept| kept.downcast::<GolubKahan<T>>()) {
-            Some(Ok(process)) if process.is_for(rows, cols, count, steps) => Ok(*process),
-            _ => GolubKahan::new(rows, cols, count, steps),
+        let kept = kept.and_then(|kept| kept.downcast::<GolubKahan<T>>().ok());
+        // Memory of another size goes before new memory comes: there is never more than one process.
+        match kept.filter(|process| process.is_for(rows, cols, count, steps)) {
+            Some(process) => Ok(*process),
+            None => GolubKahan::new(rows, cols, count, steps),
         }
     }
 

@@ -5,9 +5,9 @@ use super::spectrum::deterministic;
 use super::{Estimate, JacobianMap, Settings};
 use crate::Result;
 use crate::spectral::{
-    Bidiagonalisation, BracketMean, CgOptions, DominantSpace, GolubKahan, LinearMap, ProbeBracket, ProbeKind,
-    ProbeSolves, Real, SlqOptions, complement_probes, conjugate_gradients, dominant_spaces, fill_gaussian,
-    fill_rademacher, orthonormal_probes, stochastic_lanczos_quadrature_by,
+    Bidiagonalisation, BracketMean, CgOptions, DominantSpace, LinearMap, ProbeBracket, ProbeKind, ProbeSolves, Real,
+    SlqOptions, complement_probes, conjugate_gradients, dominant_spaces, fill_gaussian, fill_rademacher,
+    orthonormal_probes, stochastic_lanczos_quadrature_by,
 };
 use autograd::Element;
 use rand::rngs::StdRng;
@@ -34,14 +34,14 @@ pub(super) fn estimates<T: Real + Element>(
     };
     let most = if kind == ProbeKind::OrthogonalBasis { d } else { settings.probes };
     let block = map.block().min(most);
-    let (rows, steps) = (map.rows(), settings.steps);
+    let steps = settings.steps;
     let spaces = match settings.deflate {
         0 => Vec::new(),
         _ if settings.directions => Vec::new(),
         at_most => {
             let mut starts = vec![T::from_f64(0.0); samples * d];
             fill_gaussian(generator, &mut starts);
-            let mut workspace = GolubKahan::new(rows, d, samples, steps)?;
+            let mut workspace = map.process(samples, steps)?;
             dominant_spaces(&mut workspace, map, samples, &starts, sigma, DEFLATION_TOLERANCE, at_most.min(d - 1))?
         }
     };
