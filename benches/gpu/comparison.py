@@ -191,7 +191,8 @@ def show(report, results, unfinished, state):
     alone = [[*key, *described(peer)] for key, peer in results.peers.items() if key not in results.livi]
     replayed = [(key, own) for key, own in results.livi.items() if own.get("steps")]
     replays = [[*key, own["steps"], f"{own['median_ms']:.4g}", f"{own['steps_ms']:.4g}", f"{100 * gap(own):.1f} %"] for key, own in replayed]
-    report.section("Benchmarks", words, table(head, rows), bullets(f"Not complete: {line}" for line in unfinished))
+    refused = [f"Not replayed: {', '.join(key)}: {own['not_replayed']}" for key, own in results.livi.items() if "not_replayed" in own]
+    report.section("Benchmarks", words, table(head, rows), bullets([*refused, *(f"Not complete: {line}" for line in unfinished)]))
     if alone:
         report.section("Jobs of PyTorch alone", table(["job", "sizes", "precision", "PyTorch", "its route", "its memory"], alone))
     if replays:

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -14,6 +15,8 @@ import time
 LIBRARIES = ("libnvrtc", "libcublas", "libcublasLt", "libcudart", "libcudnn")
 FOLDERS = ("/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib", "/usr/lib/x86_64-linux-gnu")
 TOOLS = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
+# Compiled kernels, kept from one call to the next on the same machine.
+CACHE = pathlib.Path(tempfile.gettempdir()) / "livi-card-cache"
 # Bytes after which the log is cut.
 LOG = 12 << 20
 # Seconds in which a child process that was asked to end must have done so.
@@ -96,7 +99,8 @@ class Runner:
                 os.killpg(child.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            child.wait()
+            # One that waits for its driver cannot even be killed.
+            self.wait(child, GRACE)
         reader.join(5)
         outcome = Outcome(lines, code, time.monotonic() - begin)
         self.note(f"[{number}] {outcome.ending()} after {outcome.seconds:.1f} s")
@@ -136,8 +140,14 @@ def library_folders(python):
 def environment(python, device, scratch):
     """Variables of the project's programs on the device under test."""
     folders = [*library_folders(python), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-    own = {"LD_LIBRARY_PATH": ":".join(folders), "LIVI_TEST_DEVICE": device, "TMPDIR": str(scratch), "RUST_BACKTRACE": "0"}
+    own = {"LD_LIBRARY_PATH": ":".join(folders), "LIVI_TEST_DEVICE": device, "TMPDIR": str(scratch), "RUST_BACKTRACE": "0", "XDG_CACHE_HOME": str(CACHE)}
     return {**os.environ, **own}
+
+
+def fill_cache(unpacked):
+    """Puts the kernels that were compiled before they were packed where the programs look for them."""
+    if (unpacked / "cache").is_dir():
+        shutil.copytree(unpacked / "cache", CACHE, dirs_exist_ok=True)
 
 
 def glibc():
@@ -156,6 +166,7 @@ def description(python):
         ("processor", f"{model or 'unknown'}, {len(os.sched_getaffinity(0))} cores"),
         ("Python", answer([python, "--version"]) or f"no {python}"),
         ("PyTorch", answer([python, "-c", torch]) or "none: there are no peers to compare with"),
+        ("C++ compiler, which some tests need", answer(["c++", "--version"]) or "none"),
         ("compute-sanitizer", answer([tool("compute-sanitizer") or "compute-sanitizer", "--version"]) or "none"),
         ("CUDA libraries from", ", ".join(library_folders(python)) or "no folder"),
         ("glibc", ".".join(map(str, glibc()))),

@@ -11,5 +11,5 @@ mod record;
 
 pub use arguments::Arguments;
 pub use fence::{Fence, time_plan};
-pub use memory::Gauge;
+pub use memory::{Gauge, with_scratch};
 pub use record::{Figures, Replay, Timing, time};

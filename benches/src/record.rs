@@ -1,6 +1,6 @@
 //! Times of jobs, and how they are printed.
 
-use crate::{Arguments, Gauge};
+use crate::{Arguments, Gauge, with_scratch};
 use autograd::{DType, Device, Machine, PlanId};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -59,12 +59,14 @@ pub fn time<E>(budget: f64, mut run: impl FnMut(usize) -> Result<(), E>) -> Resu
 }
 
 /// The steps of a plan by themselves, against which the time of a whole run tells what lies between them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Replay {
     /// Number of steps.
     pub steps: usize,
     /// Milliseconds of all of them, each by the device's own clock; where they are short, mostly the clock's own.
     pub alone: f64,
+    /// Why they are not replayed, where a card refused.
+    pub refusal: Option<String>,
 }
 
 impl Replay {
@@ -74,7 +76,8 @@ impl Replay {
     /// Those of a run.
     pub fn of(machine: &mut Machine, plan: PlanId) -> autograd::Result<Self> {
         let seconds = machine.profile(plan, PROFILED)?;
-        Ok(Self { steps: seconds.len(), alone: 1e3 * seconds.iter().sum::<f64>() })
+        let refusal = machine.refusal(plan)?;
+        Ok(Self { steps: seconds.len(), alone: 1e3 * seconds.iter().sum::<f64>(), refusal })
     }
 }
 
@@ -103,7 +106,8 @@ impl Figures {
         Self { timing, flops, bytes: 0.0, dtype: DType::F32, announced: None, taken: None, replay: None }
     }
 
-    /// Those of a loaded plan that has its inputs: its time and, on a card, its steps and the memory taken since the gauge was reset.
+    /// Those of a loaded plan that has its inputs: its time, what the machine's plans announced and, on a card, its steps and the memory taken since
+    /// the gauge was reset.
     ///
     /// # Errors
     /// Those of a run.
@@ -112,9 +116,11 @@ impl Figures {
         machine: &mut Machine,
         plan: PlanId,
         flops: f64,
+        announced: usize,
         gauge: &Gauge,
     ) -> autograd::Result<Self> {
         let mut figures = Self::new(crate::time_plan(budget, machine, plan)?, flops);
+        figures.announced = Some(with_scratch(machine, announced));
         figures.taken = gauge.taken()?;
         if !matches!(machine.device(), Device::Cpu { .. }) {
             figures.replay = Some(Replay::of(machine, plan)?);
@@ -141,9 +147,12 @@ impl Figures {
                 object[name] = mebibytes(*bytes).into();
             }
         }
-        if let Some(Replay { steps, alone }) = replay {
+        if let Some(Replay { steps, alone, refusal }) = replay {
             object["steps"] = (*steps).into();
             object["steps_ms"] = (*alone).into();
+            if let Some(refusal) = refusal {
+                object["not_replayed"] = refusal.as_str().into();
+            }
         }
         object
     }
@@ -167,8 +176,11 @@ impl Figures {
                 line += &format!("  {what} {:.1} MiB", mebibytes(bytes));
             }
         }
-        if let Some(Replay { steps, alone }) = self.replay {
+        if let Some(Replay { steps, alone, refusal }) = &self.replay {
             line += &format!("  its {steps} steps alone {alone:.3} ms");
+            if let Some(refusal) = refusal {
+                line += &format!("  not replayed: {refusal}");
+            }
         }
         line
     }

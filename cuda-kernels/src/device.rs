@@ -280,6 +280,16 @@ impl Sequence {
             SequenceBackend::Emulated(_) => false,
         }
     }
+
+    /// Why a card runs the commands one by one though they are enough for a graph: what it answered when they were captured.
+    pub fn refusal(&self) -> Option<&Error> {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            SequenceBackend::Card(ref sequence) => sequence.refusal(),
+            #[cfg(feature = "emulated")]
+            SequenceBackend::Emulated(_) => None,
+        }
+    }
 }
 
 impl Memory {

@@ -110,3 +110,18 @@ pub fn ptx(
     #[cfg(not(feature = "cuda"))]
     Err(Error::NotBuilt)
 }
+
+/// Compiles a kernel to machine code of an architecture such as `sm_90` and keeps it where the programs of such cards look for it: the folder
+/// `livi/kernels` of the user's cache (`XDG_CACHE_HOME`). They find it if their NVRTC has the same version. Needs neither a driver nor a card.
+///
+/// # Errors
+/// As for [`ptx`]; [`Error::Compile`] where it cannot be kept.
+pub fn compile_ahead(
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))] kernel: &Kernel,
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))] architecture: &str,
+) -> Result<(), Error> {
+    #[cfg(feature = "cuda")]
+    return card::ahead(&kernel.source, architecture);
+    #[cfg(not(feature = "cuda"))]
+    Err(Error::NotBuilt)
+}

@@ -66,6 +66,18 @@ impl Machine {
         }))
     }
 
+    /// Why a card runs a plan's commands one by one, though they are enough to be replayed as a graph from the second run on: what it answered when
+    /// they were captured. `None` where nothing was refused, and on a processor.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a plan of another machine.
+    pub fn refusal(&self, plan: PlanId) -> Result<Option<String>> {
+        Ok(match &self.loaded(plan)?.program {
+            Program::Cuda(program) => program.refusal(),
+            _ => None,
+        })
+    }
+
     /// How often a plan has run on this machine; the timed runs of [`Machine::profile`] do not count.
     ///
     /// # Errors

@@ -40,8 +40,8 @@ fn main() -> livi::Result<()> {
         if arguments.has("--steps") {
             print_steps(&plan, &machine.profile(id, REPEATS)?, product_rate_on(device, DType::F32)?);
         } else {
-            let figures = Figures::of_plan(BUDGET, &mut machine, id, plan.flops(), &gauge)?;
-            arguments.show(JOB, &sizes, &Figures { announced: Some(plan.peak_bytes()), ..figures });
+            let figures = Figures::of_plan(BUDGET, &mut machine, id, plan.flops(), plan.peak_bytes(), &gauge)?;
+            arguments.show(JOB, &sizes, &figures);
         }
     }
     Ok(())

@@ -33,8 +33,8 @@ fn main() -> livi::Result<()> {
             if steps {
                 print_steps(&table, &machine.profile(plan, REPEATS)?);
             } else {
-                let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, &gauge)?;
-                arguments.show(job, &sizes, &Figures { announced: Some(announced), ..figures });
+                let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, announced, &gauge)?;
+                arguments.show(job, &sizes, &figures);
             }
         }
     }

@@ -94,11 +94,8 @@ fn failed(error: result::NvrtcError) -> Error {
 
 /// Compiles a source, or finds what an earlier run compiled.
 pub(crate) fn compile(source: &str, target: &Target) -> Result<Image> {
-    let text = format!("{PRELUDE}\n{source}");
-    let mut hasher = DefaultHasher::new();
-    (version()?, target, OPTIONS, &text).hash(&mut hasher);
-    let name = format!("{}-{:016x}-{}", target.architecture(), hasher.finish(), text.len());
-    let path = folder().map(|folder| folder.join(name));
+    let text = whole(source);
+    let path = place(&text, target)?;
     if let Some(path) = &path
         && let Ok(bytes) = std::fs::read(path)
     {
@@ -112,11 +109,36 @@ pub(crate) fn compile(source: &str, target: &Target) -> Result<Image> {
     Ok(Image { bytes, kept: None })
 }
 
+/// Compiles a source to machine code of an architecture such as `sm_90`, for later runs to find.
+pub(crate) fn ahead(source: &str, architecture: &str) -> Result<()> {
+    let (text, target) = (whole(source), Target::Cubin(architecture.into()));
+    let Some(path) = place(&text, &target)? else {
+        return Err(Error::Compile("there is no folder to keep a compiled kernel in".into()));
+    };
+    if path.is_file() {
+        return Ok(());
+    }
+    keep(&path, &translate(&text, &target)?).map_err(|error| Error::Compile(format!("{}: {error}", path.display())))
+}
+
 /// Compiles a source for an architecture such as `compute_75` to the portable assembly language.
 pub(crate) fn ptx(source: &str, architecture: &str) -> Result<String> {
-    let mut bytes = translate(&format!("{PRELUDE}\n{source}"), &Target::Ptx(architecture.into()))?;
+    let mut bytes = translate(&whole(source), &Target::Ptx(architecture.into()))?;
     bytes.pop();
     String::from_utf8(bytes).map_err(|_| Error::Compile("NVRTC answered what is no text".into()))
+}
+
+/// A source with what all have in common.
+fn whole(source: &str) -> String {
+    format!("{PRELUDE}\n{source}")
+}
+
+/// Where a whole text is kept once it is compiled.
+fn place(text: &str, target: &Target) -> Result<Option<PathBuf>> {
+    let mut hasher = DefaultHasher::new();
+    (version()?, target, OPTIONS, text).hash(&mut hasher);
+    let name = format!("{}-{:016x}-{}", target.architecture(), hasher.finish(), text.len());
+    Ok(folder().map(|folder| folder.join(name)))
 }
 
 /// Where compiled kernels are kept.

@@ -204,7 +204,12 @@ impl Dnn {
             }
         }
         .result()
-        .map_err(failed)
+        .map_err(|error| match failed(error) {
+            Error::Driver(text) => {
+                Error::Driver(format!("{text}; LIVI_CUDNN=0 leaves convolutions to our own kernels"))
+            }
+            other => other,
+        })
     }
 
     /// Bytes that a way works in.

@@ -12,7 +12,7 @@ mod product;
 mod sequence;
 mod staging;
 
-pub(crate) use compile::{ptx, version};
+pub(crate) use compile::{ahead, ptx, version};
 pub(crate) use convolution::version as dnn_version;
 pub(crate) use library::{CUBLAS, CUDNN, NVRTC};
 pub(crate) use product::version as blas_version;

@@ -27,8 +27,8 @@ struct Module {
 #[derive(Debug)]
 struct Function {
     handle: sys::CUfunction,
-    /// Bytes of its parameters.
-    parameters: Vec<usize>,
+    /// Bytes of its parameters, where the driver tells.
+    parameters: Option<Vec<usize>>,
     /// Dynamic shared memory that it may have, in bytes.
     shared_bytes: u32,
 }
@@ -105,8 +105,9 @@ impl Modules {
             return Err(wrong("it is not in its source".into()));
         };
         let given: Vec<usize> = launch.arguments.iter().map(size).collect();
-        if given != function.parameters {
-            let expected = &function.parameters;
+        if let Some(expected) = &function.parameters
+            && given != *expected
+        {
             return Err(wrong(format!("arguments of {given:?} bytes were given where {expected:?} are needed")));
         }
         if launch.shared_bytes > function.shared_bytes {
@@ -131,19 +132,23 @@ impl Function {
             sys::CUresult::CUDA_ERROR_NOT_FOUND => unknown(),
             _ => failed(error),
         })?;
+        Ok(Self { handle, parameters: Self::parameters(handle), shared_bytes: SHARED_BYTES })
+    }
+
+    /// Bytes of the parameters of a function that was found.
+    fn parameters(handle: sys::CUfunction) -> Option<Vec<usize>> {
         let mut parameters = Vec::new();
         loop {
             let (mut offset, mut bytes) = (0, 0);
-            // SAFETY: the function was just found; two numbers to be written.
+            // SAFETY: the function lives; two numbers to be written.
             let found = unsafe { sys::cuFuncGetParamInfo(handle, parameters.len(), &mut offset, &mut bytes) };
             match found {
                 sys::CUresult::CUDA_SUCCESS => parameters.push(bytes),
                 // There is no parameter of that number.
-                sys::CUresult::CUDA_ERROR_INVALID_VALUE => break,
-                error => return Err(failed(result::DriverError(error))),
+                sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(parameters),
+                _ => return None,
             }
         }
-        Ok(Self { handle, parameters, shared_bytes: SHARED_BYTES })
     }
 }
 

@@ -33,8 +33,8 @@ enum Replay {
     Second,
     /// By replaying the graph.
     Graph(Graph),
-    /// Command by command, as there are few, or as they cannot be captured.
-    Plain,
+    /// Command by command, as there are few, or as they cannot be captured, for this reason.
+    Plain(Option<Error>),
 }
 
 // SAFETY: functions, graphs and events are the driver's handles, valid on every thread that has made the card's context current.
@@ -83,6 +83,14 @@ impl Sequence {
         matches!(self.replay, Replay::Graph(_))
     }
 
+    /// Why the commands could not be captured.
+    pub(crate) fn refusal(&self) -> Option<&Error> {
+        match &self.replay {
+            Replay::Plain(refusal) => refusal.as_ref(),
+            _ => None,
+        }
+    }
+
     /// # Safety
     /// As for `Device::run`.
     pub(crate) unsafe fn run(&mut self) -> Result<()> {
@@ -91,10 +99,10 @@ impl Sequence {
         unsafe {
             match &self.replay {
                 Replay::Graph(graph) => return graph.launch(work.stream()),
-                Replay::Plain => return self.spread(&work),
+                Replay::Plain(_) => return self.spread(&work),
                 Replay::First => {
                     self.spread(&work)?;
-                    self.replay = if self.commands.len() < LEAST { Replay::Plain } else { Replay::Second };
+                    self.replay = self.after_first();
                     return Ok(());
                 }
                 Replay::Second => {}
@@ -106,8 +114,8 @@ impl Sequence {
                     Ok(())
                 }
                 // What cannot be captured may run all the same; an error of another kind comes again.
-                Err(_) => {
-                    self.replay = Replay::Plain;
+                Err(error) => {
+                    self.replay = Replay::Plain(Some(error));
                     self.spread(&work)
                 }
             }
@@ -135,10 +143,15 @@ impl Sequence {
             self.issue_timed(&work, &clock, false)?;
             work.synchronize()?;
             if matches!(self.replay, Replay::First) {
-                self.replay = if self.commands.len() < LEAST { Replay::Plain } else { Replay::Second };
+                self.replay = self.after_first();
             }
             clock.seconds()
         }
+    }
+
+    /// How commands that ran once are done the second time.
+    fn after_first(&self) -> Replay {
+        if self.commands.len() < LEAST { Replay::Plain(None) } else { Replay::Second }
     }
 
     /// Issues the tasks to their lanes, which begin and end with the first.

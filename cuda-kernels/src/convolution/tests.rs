@@ -1,6 +1,6 @@
 //! Every tile against plain loops, on sizes around its borders, and the grids of networks' layers.
 //!
-//! The variable `LIVI_TEST_DEVICE=cuda` takes the first card in the place of the emulated device.
+//! Where the variable `LIVI_TEST_DEVICE` names a card (`cuda` or `cuda:N`), it takes the place of the emulated device.
 
 use super::{Convolution, Part, Stack, correlate, filter, tile};
 use crate::{Command, Device, Memory, Precision, Real};
@@ -13,8 +13,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let card = std::env::var("LIVI_TEST_DEVICE").is_ok_and(|device| device == "cuda");
-        let device = if card { Device::card(0) } else { Device::emulated() };
+        let asked = std::env::var("LIVI_TEST_DEVICE").unwrap_or_default();
+        let device = match asked.strip_prefix("cuda").map(|number| number.trim_start_matches(':')) {
+            None => Device::emulated(),
+            Some("") => Device::card(0),
+            Some(number) => Device::card(number.parse().unwrap()),
+        };
         Self { device: device.unwrap(), memory: Vec::new() }
     }
 

@@ -323,7 +323,7 @@ pub fn repetition(device: &Device) {
         traces.push(trace);
     }
     device.synchronize().unwrap();
-    assert!(sequence.is_graph() || device.name() == "emulated");
+    assert!(sequence.is_graph() || device.name() == "emulated", "{:?}", sequence.refusal());
     assert_eq!(traces[0], traces[1]);
     assert_eq!(traces[0][0], [1.0_f32.to_bits(); 256]);
     let seconds = unsafe { device.profile(&mut sequence).unwrap() };
@@ -382,7 +382,7 @@ pub fn tasks(device: &Device) {
             assert_eq!(values_of::<f32>(device, place), [start * times; LENGTH as usize], "round {round}");
         }
     }
-    assert!(sequence.is_graph() || device.name() == "emulated");
+    assert!(sequence.is_graph() || device.name() == "emulated", "{:?}", sequence.refusal());
 }
 
 /// What is timed runs once, whether it ran before or not.

@@ -202,6 +202,8 @@ impl Trainer {
         let directions = directions.map(|programs| programs.load(&mut machine)).transpose()?;
         let samples = config.training.samples;
         let readings = Readings::load(&mut program, &mut machine, samples / config.training.chunk_of(samples))?;
+        // What a card works in beside the plans is known once they are lowered to it.
+        let peak_bytes = peak_bytes + if is_card(device) { machine.scratch_bytes() } else { 0 };
         if let Training::Table(table) = &dataset.training {
             let training = encode(kind, table, &dataset.standardiser, columns)?;
             machine.write_f64(program.x, &training.x)?;
@@ -333,7 +335,8 @@ impl Trainer {
         self.flops
     }
 
-    /// Bytes that running needs at its peak, as the plans announced them before they were loaded.
+    /// Bytes that running needs at its peak, as the plans announced them before they were loaded; on a card with the scratch memory that its own
+    /// libraries and kernels take.
     pub fn peak_bytes(&self) -> usize {
         self.peak_bytes
     }

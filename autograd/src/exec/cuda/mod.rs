@@ -98,6 +98,13 @@ pub(crate) struct Program {
     fallible: Vec<(usize, Fallible)>,
 }
 
+impl Program {
+    /// Why the device runs the commands one by one instead of replaying them.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.sequence.refusal().map(ToString::to_string)
+    }
+}
+
 impl Cuda {
     /// A device with its shared memory.
     pub(crate) fn new(device: Device, precision: Precision) -> Result<Self> {

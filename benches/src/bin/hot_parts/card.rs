@@ -98,8 +98,8 @@ impl Runner<'_> {
         for input in inputs {
             machine.write_f64(input, &values(tape.shape(input)))?;
         }
-        let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, &self.gauge)?;
-        self.arguments.show(job, sizes, &Figures { dtype, bytes, announced: Some(announced), ..figures });
+        let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, announced, &self.gauge)?;
+        self.arguments.show(job, sizes, &Figures { dtype, bytes, ..figures });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use livi::entropy::{
 };
 use livi::sampler::{Sampler, initial_parameters, published};
 use livi::spectral::{LinearMap, fill_gaussian};
-use livi_benches::{Arguments, Fence, Figures, Gauge};
+use livi_benches::{Arguments, Fence, Figures, Gauge, with_scratch};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -126,8 +126,8 @@ impl Bench {
         let plan = machine.load(plan)?;
         self.write(&mut machine, &vars)?;
         inputs.into_iter().try_for_each(|input| machine.write_f64(input, &self.latents))?;
-        let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, gauge)?;
-        arguments.show(job, &self.sizes, &Figures { announced: Some(announced), ..figures });
+        let figures = Figures::of_plan(BUDGET, &mut machine, plan, flops, announced, gauge)?;
+        arguments.show(job, &self.sizes, &figures);
         Ok(())
     }
 
@@ -163,8 +163,8 @@ impl Bench {
             if arguments.on_card() {
                 // The plan keeps the vectors.
                 product(&mut machine)?;
-                let figures = Figures::of_plan(BUDGET, &mut machine, plans[k].1, flops[k], gauge)?;
-                arguments.show(name, sizes, &Figures { announced: Some(announced), ..figures });
+                let figures = Figures::of_plan(BUDGET, &mut machine, plans[k].1, flops[k], announced, gauge)?;
+                arguments.show(name, sizes, &figures);
                 let timing = measure(|| product(&mut machine))?;
                 arguments.show(&format!("{name}_carried"), sizes, &Figures::new(timing, flops[k]));
             } else {
@@ -220,7 +220,8 @@ impl Bench {
             let mut map = jacobian.map::<f32>(&mut machine);
             estimates(method, &mut map, SIGMA, settings, &mut StdRng::seed_from_u64(3)).map(drop)
         })?;
-        let figures = Figures { announced: Some(announced), taken: gauge.taken()?, ..Figures::new(timing, work) };
+        let announced = Some(with_scratch(&machine, announced));
+        let figures = Figures { announced, taken: gauge.taken()?, ..Figures::new(timing, work) };
         arguments.show(job, &self.sizes, &figures);
         Ok(())
     }
@@ -263,7 +264,8 @@ impl Bench {
             machine.run(plan)?;
             Ok::<(), livi::Error>(fence.wait(&mut machine)?)
         })?;
-        let figures = Figures { announced: Some(announced), taken: gauge.taken()?, ..Figures::new(timing, flops) };
+        let announced = Some(with_scratch(&machine, announced));
+        let figures = Figures { announced, taken: gauge.taken()?, ..Figures::new(timing, flops) };
         arguments.show(job, &self.sizes, &figures);
         Ok(())
     }
