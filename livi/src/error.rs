@@ -90,10 +90,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Exit code of the command line: 2 when the user's input is at fault (sizes that do not fit the memory allowed and devices that are not there
-    /// included), 130 after an interruption, 1 otherwise.
+    /// Exit code of the command line: 2 when the user's input is at fault (paths that are not there or may not be used, sizes that do not fit the memory
+    /// allowed and devices that are not there included), 130 after an interruption, 1 otherwise, for instance where a disk is full.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Io { source, .. } if is_failure(source) => 1,
             Self::Io { .. } | Self::File { .. } | Self::Config { .. } | Self::Argument { .. } => 2,
             Self::Autograd(autograd::Error::Memory { .. } | autograd::Error::OutOfMemory { .. }) => 2,
             Self::Autograd(autograd::Error::Device(error)) if is_absence(error) => 2,
@@ -102,6 +103,24 @@ impl Error {
         }
     }
 }
+
+/// Whether the system failed at what may well be asked of it.
+fn is_failure(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::WriteZero
+            | ErrorKind::OutOfMemory
+            | ErrorKind::TimedOut
+            | ErrorKind::Other
+    ) || error.raw_os_error() == Some(EIO)
+}
+
+/// The system's number for a device that fails.
+const EIO: i32 = 5;
 
 /// Whether what was asked for is not there, rather than that it failed.
 fn is_absence(error: &cuda_kernels::Error) -> bool {

@@ -14,7 +14,7 @@ const MOST_OUTPUTS: usize = 1 << 22;
 /// every part to `take` with the rows it is about.
 ///
 /// # Errors
-/// Those of [`Posterior::predict_with`] and of `take`.
+/// Those of [`Posterior::predict_with`] and of `take`; [`Error::Numerical`] naming a row whose outputs are not finite.
 pub fn predict_in_parts(
     posterior: &Posterior,
     theta: &[f64],
@@ -30,7 +30,17 @@ pub fn predict_in_parts(
     for first in (0..rows).step_by(part) {
         let range = first..rows.min(first + part);
         let x = &x[range.start * inputs..range.end * inputs];
-        take(range.clone(), predictor.predict(theta, samples, x, range.len())?)?;
+        let predictions = predictor.predict(theta, samples, x, range.len())?;
+        if let Some(place) = predictions.outputs.iter().position(|output| !output.is_finite()) {
+            let row = place / predictions.columns % range.len();
+            let most = x[row * inputs..(row + 1) * inputs].iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+            let problem = format!(
+                "row {} (from 0) has an output that is not finite; its inputs are of sizes up to {most:e}",
+                range.start + row
+            );
+            return Err(Error::Numerical { method: "prediction", problem });
+        }
+        take(range.clone(), predictions)?;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ const PRODUCT_RUNS: usize = 10;
 /// Timed training steps, and timed runs of a plan: at least and at most, with so many seconds for them.
 const LEAST_RUNS: u64 = 3;
 const MOST_RUNS: u64 = 50;
+/// Steps that a measurement does at most, the first included.
+pub(crate) const MOST_STEPS: u64 = MOST_RUNS + 1;
 const SECONDS: f64 = 1.0;
 
 /// Times of a training step.

@@ -69,10 +69,10 @@ pub(super) struct Named {
 /// The configuration that `source` names: a preset, a TOML file or a run folder.
 pub(super) fn configuration(source: &str, changes: &Changes) -> Result<Named> {
     let path = Path::new(source);
-    let mut named = if presets::names().iter().any(|name| name == source) {
+    let mut named = if is_preset(source) {
         Named { name: source.into(), config: Config::preset(source)? }
-    } else if path.is_dir() {
-        let folder = RunFolder::open(path)?;
+    } else if let Some(folder) = folder(source) {
+        let folder = RunFolder::open(folder)?;
         Named { name: stem(path), config: stored_config(&folder)? }
     } else if path.exists() || path.extension().is_some_and(|extension| extension == "toml") {
         Named { name: stem(path), config: Config::from_toml_file(path)? }
@@ -87,6 +87,15 @@ pub(super) fn configuration(source: &str, changes: &Changes) -> Result<Named> {
     };
     changes.apply(&mut named.config)?;
     Ok(named)
+}
+
+fn is_preset(source: &str) -> bool {
+    presets::names().iter().any(|name| name == source)
+}
+
+/// The folder that a source names. The name of a preset names that preset, also beside a folder of the same name: the folder is `./NAME` then.
+pub(super) fn folder(source: &str) -> Option<&Path> {
+    Some(Path::new(source)).filter(|path| path.is_dir() && !is_preset(source))
 }
 
 fn stem(path: &Path) -> String {

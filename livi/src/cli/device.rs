@@ -37,6 +37,8 @@ impl DeviceArgs {
             let cores = super::info::threads();
             return wrong(format!("is {threads}, expected at most {MOST_THREADS}; the processor has {cores}"));
         }
+        // Threads that wait for a core cost time and change no result.
+        let threads = threads.min(std::thread::available_parallelism().map_or(threads, NonZeroUsize::get));
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().or_else(|error| wrong(error.to_string()))
     }
 

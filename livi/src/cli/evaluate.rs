@@ -3,6 +3,7 @@
 use super::device::DeviceArgs;
 use super::images::read_images;
 use super::output::{emit, emit_json, json_text};
+use super::progress::say_unfinished;
 use crate::atomic::write_atomic;
 use crate::config::{LikelihoodKind, Source};
 use crate::data::{self, Dataset, Table, csv_table};
@@ -21,7 +22,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Error, log-likelihood of the mixture over weight samples and coverage of central intervals, all in the targets' original units; for classes
 /// negative log-likelihood, accuracy, Brier score, calibration errors, and how well images of other sets are told from the run's own.
-/// What is printed goes to `evaluation.json` in the run folder as well, and with its plots to the page `evaluation.html`.
+/// What is printed goes to `evaluation.json` in the run folder as well, and to the page `evaluation.html`, for classes with plots; for the rows of a
+/// CSV file the files are named `evaluation-NAME` after it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  livi evaluate runs/uci-concrete-1\n  livi evaluate runs/houses-1 --input later.csv --samples 1000 --json\n  \
@@ -55,6 +57,7 @@ pub(super) struct EvaluateArgs {
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let folder = RunFolder::open(&args.run)?;
     let mut saved = Saved::open(&folder)?;
+    say_unfinished(&saved);
     saved.posterior.device = args.device.resolve(saved.config.dtype)?;
     require_classes(args, &saved)?;
     let dataset = match &args.input {
@@ -95,8 +98,12 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
             emit(&format!("{name}: {rows} rows, {samples} weight samples\n{found}\n"))?;
         }
     }
-    let report = folder.file("evaluation.html");
-    write_atomic(folder.file("evaluation.json"), json_text(&told)?)?;
+    let stem = match args.input.as_deref().and_then(Path::file_stem) {
+        Some(input) => format!("evaluation-{}", input.to_string_lossy()),
+        None => "evaluation".into(),
+    };
+    let report = folder.file(&format!("{stem}.html"));
+    write_atomic(folder.file(&format!("{stem}.json")), json_text(&told)?)?;
     write_atomic(&report, render(&page(&name, &found, &plots)?))?;
     if args.json { Ok(()) } else { emit(&format!("report: {}\n", report.display())) }
 }
@@ -169,7 +176,7 @@ impl Task<'_> {
         };
         let mut sets = vec![entropies(name, &own)];
         for path in &self.args.ood {
-            let images = read_images(path, self.saved.posterior.model.network.input(), "--ood")?;
+            let images = read_images(path, self.saved, "--ood")?;
             let label = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             let other = self.classify(&images.table()?.x, images.count)?;
             found.out_of_distribution.push(own.detect(&label, &other)?);
@@ -185,6 +192,6 @@ impl Task<'_> {
 /// The columns of the run, by name, in the run's order.
 fn read(path: &Path, saved: &Saved) -> Result<Table> {
     let (x, rows) = csv_table::read_inputs(path, &saved.input_names)?;
-    let (y, _) = csv_table::read_inputs(path, &saved.output_names)?;
+    let (y, _) = csv_table::read_columns(path, &saved.output_names, "target")?;
     Table::new(x, y, rows, saved.input_names.clone(), saved.output_names.clone())
 }

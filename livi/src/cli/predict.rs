@@ -2,7 +2,8 @@
 
 use super::device::DeviceArgs;
 use super::images::{are_images, read_images};
-use super::output::{emit, emit_json, require_apart, require_new};
+use super::output::{emit_json, require_apart, require_new};
+use super::progress::{say, say_unfinished};
 use crate::data::csv_table::{read_inputs, write_columns};
 use crate::predict::prediction_columns;
 use crate::run_folder::RunFolder;
@@ -63,9 +64,10 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
         }
     }
     let mut saved = Saved::open(&RunFolder::open(&args.run)?)?;
+    say_unfinished(&saved);
     saved.posterior.device = args.device.resolve(saved.config.dtype)?;
     let (x, rows) = if are_images(&args.input) {
-        let images = read_images(&args.input, saved.posterior.model.network.input(), "--input")?;
+        let images = read_images(&args.input, &saved, "--input")?;
         (images.table()?.x, images.count)
     } else {
         read_inputs(&args.input, &saved.input_names)?
@@ -82,5 +84,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
         return emit_json(&object);
     }
     let output = args.output.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-    emit(&format!("{output}: {rows} rows, {} columns, {samples} weight samples\n", columns.len()))
+    // Standard output may be where the predictions went.
+    say(&format!("{output}: {rows} rows, {} columns, {samples} weight samples", columns.len()));
+    Ok(())
 }

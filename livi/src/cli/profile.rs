@@ -4,7 +4,7 @@ use super::changes::Named;
 use super::output::{emit, emit_json};
 use crate::Result;
 use crate::data;
-use crate::profile::{Total, TrainingProfile};
+use crate::profile::{MOST_STEPS, Total, TrainingProfile};
 use crate::train::Trainer;
 use autograd::Device;
 use serde_json::{Value, json};
@@ -17,7 +17,11 @@ const ROWS: usize = 40;
 pub(super) fn run(named: &Named, device: Device, memory: Option<usize>, as_json: bool) -> Result<()> {
     let Named { name, config } = named;
     let dataset = data::load(&config.data)?;
-    let trainer = Trainer::on(config, &dataset, device, memory)?;
+    // A training of few steps is measured as well.
+    let mut config = config.clone();
+    let steps = config.training.total_steps(dataset.training.rows());
+    (config.training.steps, config.training.epochs) = (Some(steps.max(MOST_STEPS)), None);
+    let trainer = Trainer::on(&config, &dataset, device, memory)?;
     let profile = TrainingProfile::measure(trainer, config.dtype)?;
     if as_json {
         let mut object = object(&profile);

@@ -3,7 +3,7 @@
 use super::progress_line::{self, Batch};
 use crate::evaluate::Evaluation;
 use crate::table::TableObserver;
-use crate::train::{Observer, Terms};
+use crate::train::{Observer, Saved, Terms};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -150,4 +150,16 @@ impl TableObserver for TableProgress {
 /// A line on standard error; that nobody reads it is no reason to stop.
 pub(super) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Says where a posterior comes from a training that is not complete.
+pub(super) fn say_unfinished(saved: &Saved) {
+    if saved.finished.is_none() {
+        let (steps, found) = (saved.steps, saved.posterior.components.len());
+        let of = match saved.config.training.components {
+            1 => String::new(),
+            all => format!(", component {found} of {all}"),
+        };
+        say(&format!("note: the run is not complete: this is its state after step {steps}{of}"));
+    }
 }

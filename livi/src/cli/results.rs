@@ -5,7 +5,7 @@ use crate::data::Dataset;
 use crate::device::beside_training;
 use crate::pictures::draw_pictures;
 use crate::report::RunResult;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{REPORT_FILE, RunFolder};
 use crate::train::{Ending, Saved};
 use crate::{Error, Result};
 use autograd::Device;
@@ -20,24 +20,12 @@ pub(super) fn conclude(
     device: Device,
     json: bool,
 ) -> Result<()> {
-    let mut saved = Saved::open(folder)?;
-    saved.posterior.device = beside_training(device);
-    let mut result = RunResult::of(folder, &saved, dataset, ending, peak_bytes)?;
-    if ending.seconds == 0.0
-        && let Ok(Some(before)) = RunResult::read(folder)
-    {
-        // Nothing was trained this time: the time it took is the one noted then.
-        result.seconds = before.seconds;
-    }
-    result.write(folder)?;
-    let pictures = draw_pictures(folder, &saved, dataset)?;
-    let mut notes = Vec::new();
-    if !pictures.iter().any(|(stem, _)| stem == "spectrum") {
-        notes.push(
-            "The singular spectrum is not drawn: the sampler has too many latents for it to be quick.".to_string(),
-        );
-    }
-    folder.write_report(&result.report(folder, &pictures, &notes))?;
+    let before = if ending.seconds == 0.0 { RunResult::read(folder)? } else { None };
+    let result = match before {
+        // Nothing was trained this time, and the report, which comes last, says that nothing else is missing.
+        Some(before) if folder.file(REPORT_FILE).is_file() => before,
+        before => complete(folder, dataset, ending, peak_bytes, device, before)?,
+    };
     let path = folder.path().display().to_string();
     if json {
         let mut object: Map<String, Value> = Map::from_iter([("run".to_string(), Value::String(path))]);
@@ -49,4 +37,32 @@ pub(super) fn conclude(
         return emit(&format!("{}\n", json_text(&object)?));
     }
     emit(&format!("{}{:<32} {path}\n", result.table(), "run folder"))
+}
+
+/// Evaluation, pictures and report of a run whose training is complete; `before` is the result where it had one already.
+fn complete(
+    folder: &RunFolder,
+    dataset: &Dataset,
+    ending: &Ending,
+    peak_bytes: usize,
+    device: Device,
+    before: Option<RunResult>,
+) -> Result<RunResult> {
+    let mut saved = Saved::open(folder)?;
+    saved.posterior.device = beside_training(device);
+    let mut result = RunResult::of(folder, &saved, dataset, ending, peak_bytes)?;
+    if let Some(before) = before {
+        // The time that training took is the one noted then.
+        result.seconds = before.seconds;
+    }
+    result.write(folder)?;
+    let pictures = draw_pictures(folder, &saved, dataset)?;
+    let mut notes = Vec::new();
+    if !pictures.iter().any(|(stem, _)| stem == "spectrum") {
+        notes.push(
+            "The singular spectrum is not drawn: the sampler has too many latents for it to be quick.".to_string(),
+        );
+    }
+    folder.write_report(&result.report(folder, &pictures, &notes))?;
+    Ok(result)
 }

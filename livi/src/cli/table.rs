@@ -79,6 +79,15 @@ fn sets(request: &Request<'_>) -> Result<Vec<TableSet>> {
         ALL_SETS => presets::uci_sets().map(|set| format!("uci-{set}")).collect(),
         source => vec![source.into()],
     };
+    for key in ["data.set", "data.split"] {
+        let is_set = |setting: &String| setting.split('=').next().is_some_and(|name| name.trim() == key);
+        // The split is the table's own matter, and so is the set where it is of all sets.
+        if (key == "data.split" || request.source == ALL_SETS) && request.changes.set.iter().any(is_set) {
+            let problem =
+                format!("`{key}` does not go with a table, which has every set and split in turn; leave it out");
+            return Err(Error::Argument { name: "--set".into(), problem });
+        }
+    }
     let sets = sources.iter().map(|source| {
         let config = configuration(source, request.changes)?.config;
         if config.data.source != Source::Uci {

@@ -1,6 +1,6 @@
 //! `livi train`.
 
-use super::changes::{Changes, Named, configuration};
+use super::changes::{self, Changes, Named, configuration};
 use super::device::DeviceArgs;
 use super::interrupt::stop_flag;
 use super::memory::parse_bytes;
@@ -18,6 +18,7 @@ use clap::Args;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// Where run folders go without --out.
 pub(super) const RUNS: &str = "runs";
@@ -136,6 +137,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             say(&format!("stopped; continue with: livi train --resume --out {}", folder.path().display()));
         }
     })?;
+    // All that is left can be done again by --resume: whoever asks it to stop now need not wait.
+    stop.store(true, Ordering::SeqCst);
     let peak_bytes = trainer.peak_bytes();
     drop(trainer);
     conclude(&folder, &dataset, &ending, peak_bytes, device, args.json)
@@ -175,17 +178,24 @@ fn batch(config: &Config, dataset: &Dataset) -> Option<Batch> {
 fn chosen(args: &TrainArgs) -> Result<(Named, Option<PathBuf>)> {
     let source = args.source.as_deref();
     if !args.resume {
-        if let Some(path) = source.filter(|source| RunFolder::holds_run(source)) {
-            let problem =
-                format!("{path} is a run folder; continue it with --resume, or name a preset or a configuration file");
+        if let Some(path) = source.and_then(changes::folder).filter(|path| RunFolder::holds_run(path)) {
+            let problem = format!(
+                "{} is a run folder; continue it with --resume, or name a preset or a configuration file",
+                path.display()
+            );
             return Err(Error::Argument { name: "configuration".into(), problem });
         }
         return Ok((configuration(source.unwrap_or("toy"), &args.changes)?, None));
     }
-    let folder = match (&args.out, source) {
+    let named = source.and_then(changes::folder);
+    let folder = match (&args.out, named) {
+        (Some(out), Some(named)) if fs::canonicalize(out).ok() != fs::canonicalize(named).ok() => {
+            let problem = format!("names another folder than {}; give one of the two", named.display());
+            return Err(Error::Argument { name: format!("--out {}", out.display()), problem });
+        }
         (Some(out), _) => Some(out.clone()).filter(|out| out.exists()),
-        (None, Some(source)) if Path::new(source).is_dir() => Some(PathBuf::from(source)),
-        (None, source) => {
+        (None, Some(named)) => Some(named.into()),
+        (None, None) => {
             let name = match source {
                 Some(source) => configuration(source, &args.changes)?.name,
                 None => "toy".into(),
@@ -196,14 +206,14 @@ fn chosen(args: &TrainArgs) -> Result<(Named, Option<PathBuf>)> {
     // A creation that was killed before its end holds no run and is begun anew.
     let begun = folder.filter(|path| RunFolder::holds_run(path) || RunFolder::require_free(path).is_err());
     let Some(path) = begun else {
-        let Some(source) = source.filter(|source| !Path::new(source).is_dir()) else {
+        let Some(source) = source.filter(|_| named.is_none()) else {
             let problem = "there is no run to resume; name the preset or configuration file to begin one with".into();
             return Err(Error::Argument { name: "--resume".into(), problem });
         };
         return Ok((configuration(source, &args.changes)?, None));
     };
     let named = match source {
-        Some(source) if !Path::new(source).is_dir() => configuration(source, &args.changes)?,
+        Some(source) if named.is_none() => configuration(source, &args.changes)?,
         _ => {
             let mut config = stored_config(&RunFolder::open(&path)?)?;
             args.changes.apply(&mut config)?;

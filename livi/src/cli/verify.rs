@@ -1,6 +1,6 @@
 //! `livi verify`.
 
-use super::changes::{Changes, configuration};
+use super::changes::{self, Changes, configuration};
 use super::device::DeviceArgs;
 use super::memory::parse_bytes;
 use super::output::{emit, emit_json};
@@ -20,7 +20,6 @@ use crate::verify::{Verification, verify_within};
 use crate::{Error, Result};
 use clap::Args;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 /// Compare all entropy methods on one sampler: value, gap to the exact one, own bracket, standard error, products, time.
 ///
@@ -156,8 +155,7 @@ fn show(found: &Verification, args: &VerifyArgs) -> Result<()> {
 
 /// The model with its parameters: those of a run folder's component, else initial ones.
 fn model(args: &VerifyArgs, config: &Config) -> Result<(Model, Vec<f64>)> {
-    let path = Path::new(&args.source);
-    if path.is_dir() {
+    if let Some(path) = changes::folder(&args.source) {
         if !args.changes.set.is_empty() {
             let problem =
                 "does not go with a run folder: its sampler is trained; use --sigma, --seed or --dtype".into();

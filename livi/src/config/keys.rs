@@ -45,6 +45,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("data.set", Kind::Text),
     ("data.split", Kind::Whole),
     ("data.target", Kind::TextList),
+    ("data.ignore", Kind::TextList),
     ("data.validation_fraction", Kind::Number),
     ("data.test_fraction", Kind::Number),
     ("data.split_seed", Kind::Whole),

@@ -25,8 +25,10 @@ pub struct DataConfig {
     pub set: Option<String>,
     /// `uci`: index of the train/test split, from 0. Default 0.
     pub split: usize,
-    /// `csv`: names of the target columns; all other columns are inputs.
+    /// `csv`: names of the target columns; all other columns but the ignored are inputs.
     pub target: Vec<String>,
+    /// `csv`: names of columns that are neither inputs nor targets, for instance numbers or dates of rows; they may hold anything. Default none.
+    pub ignore: Vec<String>,
     /// Part of the training rows held out for validation, in [0, 1); 0 holds out none. Default 0.
     pub validation_fraction: f64,
     /// `csv`: part of all rows held out for testing, in [0, 1); 0 holds out none. Default 0.1.
@@ -48,6 +50,7 @@ impl Default for DataConfig {
             set: None,
             split: 0,
             target: Vec::new(),
+            ignore: Vec::new(),
             validation_fraction: 0.0,
             test_fraction: 0.1,
             split_seed: 0,

@@ -72,6 +72,7 @@ fn data(data: &DataConfig) -> Result<()> {
         format!("is for sources `uci` and `images` only, the source is `{source}`")
     })?;
     only(!data.target.is_empty(), Source::Csv, "data.target")?;
+    only(!data.ignore.is_empty(), Source::Csv, "data.ignore")?;
     let default = DataConfig::default();
     only(data.split != default.split, Source::Uci, "data.split")?;
     only(data.test_fraction != default.test_fraction, Source::Csv, "data.test_fraction")?;

@@ -8,33 +8,36 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use super::Table;
+use super::{MOST, Table};
 use crate::atomic::write_atomic_with;
 use crate::{Error, Result};
 
 /// Characters of a cell or a name that errors show.
 const MOST_SHOWN: usize = 40;
+/// Names that errors list.
+const MOST_NAMES: usize = 20;
 
-/// Reads a table: the columns named in `targets` are outputs, in that order, all others are inputs, in the
-/// order of the file.
+/// Reads a table: the columns named in `targets` are outputs, in that order, all others but those named in `ignored` are inputs, in the
+/// order of the file. Ignored columns may hold anything.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is empty, has no rows, a header with an
 /// empty or repeated name, a row of another length, a quoted cell that is not closed, or a cell that is no finite
 /// number; [`Error::File`] with the list of the columns there are when a target is missing; [`Error::Argument`] when
-/// `targets` is empty or repeats a name, when no column is left for the inputs, or when `path` is a folder.
+/// `targets` is empty or repeats a name, when a target is ignored, when no column is left for the inputs, or when `path` is a folder.
 ///
 /// # Examples
 /// ```
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("houses.csv");
-/// std::fs::write(&path, "area,price,rooms\n50,200,2\n80,310,3\n").unwrap();
-/// let table = livi::data::csv_table::read_table(&path, &["price".to_string()]).unwrap();
+/// std::fs::write(&path, "sold,area,price,rooms\nin May,50,200,2\nin June,80,310,3\n").unwrap();
+/// let (targets, ignored) = (["price".to_string()], ["sold".to_string()]);
+/// let table = livi::data::csv_table::read_table(&path, &targets, &ignored).unwrap();
 /// assert_eq!(table.input_names, ["area", "rooms"]);
 /// assert_eq!(table.x, [50.0, 2.0, 80.0, 3.0]);
 /// assert_eq!(table.y, [200.0, 310.0]);
 /// ```
-pub fn read_table(path: &Path, targets: &[String]) -> Result<Table> {
+pub fn read_table(path: &Path, targets: &[String], ignored: &[String]) -> Result<Table> {
     let refuse = |problem: String| Err(Error::Argument { name: "target".into(), problem });
     if targets.is_empty() {
         return refuse("no column is named, expected at least 1".into());
@@ -42,11 +45,17 @@ pub fn read_table(path: &Path, targets: &[String]) -> Result<Table> {
     if let Some(repeated) = first_repeated(targets) {
         return refuse(format!("column `{repeated}` is named twice"));
     }
+    if let Some(both) = targets.iter().find(|target| ignored.contains(target)) {
+        return refuse(format!("column `{both}` is to be ignored as well, expected one of the two"));
+    }
     let mut reader = CsvReader::open(path)?;
     let outputs = reader.places(targets, "target")?;
-    let inputs: Vec<usize> = (0..reader.header.len()).filter(|column| !outputs.contains(column)).collect();
+    let left_out = reader.places(ignored, "ignored")?;
+    let taken = |column: &usize| outputs.contains(column) || left_out.contains(column);
+    let inputs: Vec<usize> = (0..reader.header.len()).filter(|column| !taken(column)).collect();
     if inputs.is_empty() {
-        return refuse(format!("every column of {} is a target, no input is left", path.display()));
+        let or_ignored = if left_out.is_empty() { "" } else { " or ignored" };
+        return refuse(format!("every column of {} is a target{or_ignored}, no input is left", path.display()));
     }
     let (mut x, mut y, mut rows) = (Vec::new(), Vec::new(), 0);
     while let Some(row) = reader.next_row()? {
@@ -78,8 +87,13 @@ pub fn read_table(path: &Path, targets: &[String]) -> Result<Table> {
 /// assert_eq!((x, rows), (vec![50.0, 2.0], 1));
 /// ```
 pub fn read_inputs(path: &Path, input_names: &[String]) -> Result<(Vec<f64>, usize)> {
+    read_columns(path, input_names, "input")
+}
+
+/// The same for columns that errors call by another word than `input`.
+pub(crate) fn read_columns(path: &Path, names: &[String], what: &str) -> Result<(Vec<f64>, usize)> {
     let mut reader = CsvReader::open(path)?;
-    let columns = reader.places(input_names, "input")?;
+    let columns = reader.places(names, what)?;
     let (mut x, mut rows) = (Vec::new(), 0);
     while let Some(row) = reader.next_row()? {
         for &column in &columns {
@@ -270,7 +284,10 @@ impl Row<'_> {
     fn number(&self, column: usize) -> Result<f64> {
         let text = &self.record[column];
         let problem = match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => return Ok(value),
+            Ok(value) if value.abs() <= MOST => return Ok(value),
+            Ok(value) if value.is_finite() => {
+                format!("found `{}`, expected a number between -{MOST:e} and {MOST:e}", shortened(text))
+            }
             Ok(_) => format!("found `{}`, expected a finite number", shortened(text)),
             Err(_) if text.is_empty() => "the cell is empty, expected a number".into(),
             Err(_) => format!("found `{}`, expected a number", shortened(text)),
@@ -288,8 +305,14 @@ fn first_repeated(names: &[String]) -> Option<&String> {
     names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name)
 }
 
+/// Names in quotes, of many the first ones.
 fn quoted_list(names: &[&String]) -> String {
-    names.iter().map(|name| format!("`{}`", shortened(name))).collect::<Vec<_>>().join(", ")
+    let listed =
+        names.iter().take(MOST_NAMES).map(|name| format!("`{}`", shortened(name))).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(MOST_NAMES) {
+        None | Some(0) => listed,
+        Some(more) => format!("{listed} and {more} more"),
+    }
 }
 
 /// A text as errors show it: of a long one the beginning.

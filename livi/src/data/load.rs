@@ -94,7 +94,7 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
         }
         Source::Csv => {
             let path = config.path.as_deref().ok_or_else(|| missing("data.path", "expected a CSV file"))?;
-            let table = csv_table::read_table(path, &config.target)?;
+            let table = csv_table::read_table(path, &config.target, &config.ignore)?;
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             if config.test_fraction > 0.0 {
                 let (training, test) = table.split(config.test_fraction, seed)?;

@@ -3,7 +3,8 @@
 use crate::data::Table;
 use crate::metrics::calibration::{CalibrationError, DEFAULT_BINS};
 use crate::metrics::log_probabilities::{log_softmax, mean_log_probabilities};
-use crate::metrics::{ClassPredictions, Detection, Uncertainty, temperature};
+use crate::metrics::temperature::{self, FittedTemperature};
+use crate::metrics::{ClassPredictions, Detection, Uncertainty};
 use crate::posterior::Posterior;
 use crate::predict::predict_in_parts;
 use crate::{Error, Result};
@@ -48,10 +49,15 @@ pub struct ClassEvaluation {
 }
 
 /// Rows at a temperature fitted to validation rows.
+///
+/// The temperature divides the logarithms of the mixture's probabilities, which are normalised again after it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TemperatureEvaluation {
     /// The temperature.
     pub temperature: f64,
+    /// Whether it is an end of the range that is searched: the validation rows, too few or all right or all wrong, do not determine it.
+    #[serde(default)]
+    pub at_bound: bool,
     /// Mean negative log-probability of the true class, in nats.
     pub negative_log_likelihood: f64,
     /// Expected calibration error over 15 bins.
@@ -185,11 +191,13 @@ impl Classified {
         validation: &Self,
         validation_labels: &[usize],
     ) -> Result<TemperatureEvaluation> {
-        let fitted = temperature::fit(&validation.log_probabilities, self.classes, validation_labels)?.temperature;
+        let FittedTemperature { temperature: fitted, at_bound, .. } =
+            temperature::fit(&validation.log_probabilities, self.classes, validation_labels)?;
         let log_probabilities = temperature::apply(&self.log_probabilities, self.classes, fitted)?;
         let scaled = Self { log_probabilities, ..self.clone() };
         Ok(TemperatureEvaluation {
             temperature: fitted,
+            at_bound,
             negative_log_likelihood: scaled.negative_log_likelihood(labels),
             expected_calibration_error: scaled.calibration(labels)?.expected,
         })
@@ -206,6 +214,17 @@ impl Classified {
             detection: Detection::from_probabilities(&self.probabilities(), &other.probabilities(), self.classes)?,
             mean_predictive_entropy: mean(&other.uncertainty.predictive_entropy),
         })
+    }
+}
+
+impl TemperatureEvaluation {
+    /// What is to be said beside the temperature.
+    pub(super) fn remark(&self) -> &'static str {
+        if self.at_bound {
+            " (the end of the range: the validation rows do not determine it; not to be used)"
+        } else {
+            ""
+        }
     }
 }
 
@@ -228,7 +247,7 @@ impl ClassEvaluation {
         .map(|(name, value)| (name.to_string(), format!("{value:.4}")))
         .collect::<Vec<_>>();
         if let Some(found) = &self.temperature {
-            entries.push(("fitted temperature".into(), format!("{:.3}", found.temperature)));
+            entries.push(("fitted temperature".into(), format!("{:.3}{}", found.temperature, found.remark())));
             entries.push(("NLL at it".into(), format!("{:.4}", found.negative_log_likelihood)));
             entries.push(("calibration error at it".into(), format!("{:.4}", found.expected_calibration_error)));
         }

@@ -84,7 +84,8 @@ fn measures(found: &Evaluation) -> Vec<Row> {
                 ),
             ];
             if let Some(scaled) = &found.temperature {
-                let after = format!("fitted on validation rows: temperature {:.4}", scaled.temperature);
+                let after =
+                    format!("fitted on validation rows: temperature {:.4}{}", scaled.temperature, scaled.remark());
                 rows.push(row("NLL at temperature", scaled.negative_log_likelihood, "nats", &after));
                 rows.push(row("ECE at temperature", scaled.expected_calibration_error, "", "15 bins."));
             }

@@ -11,6 +11,8 @@ use crate::metrics::CalibrationError;
 
 /// Part of the picture's height for the accuracies; the counts get the rest.
 const ACCURACY_SHARE: f64 = 0.66;
+/// Half of the width of what marks a gap, as a part of the bin.
+const GAP: f64 = 0.2;
 
 /// Draws accuracy against confidence, bin by bin, with the gap between the two marked, above the number of predictions in each
 /// bin, into `stem.svg` and `stem.png`. Where bars end on the diagonal the predictions are calibrated.
@@ -43,6 +45,7 @@ pub fn plot_reliability(stem: impl AsRef<Path>, title: &str, error: &Calibration
         title: title.into(),
         legend: vec![
             (Key::Area(bar), "accuracy".into()),
+            (Key::Disc(palette::BLUE), "accuracy at the mean confidence".into()),
             (Key::Area(gap), gap_text),
             (Key::Line(diagonal), "calibrated".into()),
         ],
@@ -61,8 +64,10 @@ pub fn plot_reliability(stem: impl AsRef<Path>, title: &str, error: &Calibration
             let inset = 0.06 * width;
             let x = [*index as f64 * width + inset, (*index + 1) as f64 * width - inset];
             panel.band(&x, &[0.0; 2], &[bin.accuracy; 2], bar)?;
+            // Narrower than the bar, whose end it would hide where accuracy exceeds confidence.
+            let middle = 0.5 * (x[0] + x[1]);
             let (low, high) = (bin.accuracy.min(bin.confidence), bin.accuracy.max(bin.confidence));
-            panel.band(&x, &[low; 2], &[high; 2], gap)?;
+            panel.band(&[middle - GAP * width, middle + GAP * width], &[low; 2], &[high; 2], gap)?;
         }
         panel.draw_axes()?;
         panel.line([(0.0, 0.0), (1.0, 1.0)], diagonal)?;

@@ -88,13 +88,14 @@ pub fn plot_spectrum(stem: impl AsRef<Path>, spectrum: &Spectrum) -> Result<()> 
         (Key::Line(regularised), "\u{221a}(s\u{b2} + \u{3c3}\u{b2})".into()),
         (Key::Line(sigma_line), format!("\u{3c3} = {}", brief(sigma))),
     ];
+    let part = "\u{bd} \u{3a3} log(s\u{b2} + \u{3c3}\u{b2})";
     let mut lines = Vec::new();
     for (index, (level, entry)) in levels.iter().enumerate() {
         let (dash, gap) = dashes[index % dashes.len()];
         let stroke = Stroke::dashed(colours[index % colours.len()], 2.4, dash, gap);
         legend.push((
             Key::Line(stroke),
-            format!("{}: {} nats", entry.label, minus(format!("{:.2}", entry.half_log_det))),
+            format!("{}: {part} = {} nats", entry.label, minus(format!("{:.2}", entry.half_log_det))),
         ));
         lines.push((*level, stroke));
     }

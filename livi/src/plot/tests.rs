@@ -183,7 +183,9 @@ fn a_spectrum_is_drawn_with_sigma_and_every_level() {
     let stem = stem(&folder, "spectrum");
     let spectrum = spectrum(0.009);
     plot_spectrum(&stem, &spectrum).unwrap();
-    let exact = format!("exact: {:.2} nats", spectrum.levels[1].half_log_det).replace('-', "\u{2212}");
+    let exact =
+        format!("exact: \u{bd} \u{3a3} log(s\u{b2} + \u{3c3}\u{b2}) = {:.2} nats", spectrum.levels[1].half_log_det)
+            .replace('-', "\u{2212}");
     assert_pictures(&stem, &["\u{3c3} = 0.009", "singular values s", &exact]);
 }
 

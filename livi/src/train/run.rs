@@ -5,6 +5,7 @@
 
 use super::saved::{FINISHED, describe, require_same_data};
 use super::signature::Signature;
+use super::targets::remarks;
 use super::{Terms, Trainer};
 use crate::config::Config;
 use crate::data::Dataset;
@@ -139,6 +140,7 @@ pub fn run(
     if let Some(warning) = warning(config) {
         observer.warned(warning);
     }
+    remarks(config, dataset)?.iter().for_each(|remark| observer.warned(remark));
     observer.started(trainer.step_count(), trainer.total_steps());
     let tf32 = matches!(trainer.device(), Device::Cuda { tf32: true, .. });
     let mut description = describe(dataset, trainer.outputs())?;

@@ -61,6 +61,35 @@ fn is_class(label: f64) -> bool {
     (0.0..=65_535.0).contains(&label) && label.fract() == 0.0
 }
 
+/// Classes that a remark lists.
+const MOST_LISTED: usize = 8;
+
+/// What deserves a second thought in data to train on: a single row, and classes that no training row is of.
+pub fn remarks(config: &Config, dataset: &Dataset) -> Result<Vec<String>> {
+    let mut remarks = Vec::new();
+    if dataset.training.rows() == 1 {
+        remarks.push("there is a single training row: whatever differs between rows cannot be learned".into());
+    }
+    if config.likelihood.kind == LikelihoodKind::Softmax {
+        let classes = config.network.outputs.max(outputs(config, dataset)?);
+        let mut seen = vec![false; classes];
+        match &dataset.training {
+            Training::Images(part) => part.images.labels.iter().for_each(|&label| seen[label as usize] = true),
+            Training::Table(table) => table.y.iter().for_each(|&label| seen[label as usize] = true),
+        }
+        let absent: Vec<String> = (0..classes).filter(|&class| !seen[class]).map(|class| class.to_string()).collect();
+        if !absent.is_empty() {
+            let listed = absent[..absent.len().min(MOST_LISTED)].join(", ");
+            let more = if absent.len() > MOST_LISTED { ", .." } else { "" };
+            remarks.push(format!(
+                "{} of {classes} classes have no training row: {listed}{more}; labels are whole numbers from 0 without gaps",
+                absent.len()
+            ));
+        }
+    }
+    Ok(remarks)
+}
+
 /// Standardises a table's inputs and encodes its targets for `outputs` network outputs.
 ///
 /// # Errors

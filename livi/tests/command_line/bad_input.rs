@@ -29,6 +29,14 @@ fn nan_and_infinity_in_data_name_line_and_column() {
 }
 
 #[test]
+fn numbers_too_large_for_single_precision_name_line_and_column() {
+    refused_csv("a,y\n1,2\n3,1e300\n", &["line 3, column `y`", "`1e300`", "between -1e18 and 1e18"]);
+    let folder = copy_of_trained();
+    fs::write(folder.path().join("new.csv"), "a,b\n0,0\n-1e19,0\n").unwrap();
+    refused(folder.path(), &["predict", "run", "--input", "new.csv", "--json"], &["line 3, column `a`", "`-1e19`"]);
+}
+
+#[test]
 fn a_cell_that_is_no_number_names_line_column_and_text() {
     refused_csv("a,y\n1,2\n5,cheap\n", &["data.csv", "line 3", "`y`", "`cheap`", "expected a number"]);
 }

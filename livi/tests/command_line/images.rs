@@ -117,6 +117,21 @@ fn images_of_another_shape_are_refused() {
 }
 
 #[test]
+fn a_network_of_flat_inputs_takes_the_images_it_was_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bars(folder.path());
+    write_set(&folder.path().join("wide"), 4, 9, 9);
+    for (out, input) in [("shaped", "network.input=[1,8,8]"), ("flat", "network.input=[]")] {
+        let settings = ["--set", "network.architecture=mlp", "--set", "network.layers=[]", "--set", input];
+        let arguments = joined(&[&["train", "c.toml", "--out", out, "--set", "training.epochs=1"], &settings]);
+        livi(folder.path(), &arguments).succeeded();
+        livi(folder.path(), &["evaluate", out, "--ood", "bars"]).succeeded();
+        livi(folder.path(), &["predict", out, "--input", "bars", "--json"]).succeeded();
+        livi(folder.path(), &["predict", out, "--input", "wide", "--json"]).refused(&["--input", "[1, 4, 4]"]);
+    }
+}
+
+#[test]
 fn a_network_that_does_not_make_one_output_a_class_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     write_bars(folder.path());

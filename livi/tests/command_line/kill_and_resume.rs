@@ -145,3 +145,52 @@ fn an_interrupted_run_says_how_to_continue() {
         livi::run_folder::RunFolder::open(folder.path().join("run")).unwrap().require_checkpoint().unwrap();
     assert!(stderr.contains(&format!("interrupted at step {}", checkpoint.step)), "{stderr}");
 }
+
+/// A training that ends soon after it has begun, started to ignore hang-ups as by `nohup` or not, is sent one.
+#[cfg(target_os = "linux")]
+fn hung_up(ignored: bool) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let trap = if ignored { "trap '' HUP; " } else { "" };
+    let train = format!(
+        "{trap}exec \"$0\" train toy --set training.steps=20000 --set training.log_every=10 --out run {}",
+        SMALL.join(" ")
+    );
+    let mut child = Command::new("sh");
+    child.args(["-c", &train, env!("CARGO_BIN_EXE_livi")]).current_dir(folder.path());
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(folder.path(), &mut child, 1);
+    let sent = Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_hang_up_interrupts_unless_the_run_was_started_to_ignore_it() {
+    let (code, stderr) = hung_up(false);
+    assert_eq!(code, Some(130), "{stderr}");
+    let (code, stderr) = hung_up(true);
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn what_follows_the_last_step_may_be_stopped_at_once_and_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    write_csv(folder.path(), "data.csv", 20_000);
+    let text = "[data]\nsource = \"csv\"\npath = \"data.csv\"\ntarget = [\"y\"]\ntest_fraction = 0.9\n[training]\nsteps = 20\nbatch_size = 50\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    // An evaluation that would take minutes.
+    let arguments = joined(&[&["train", "c.toml", "--out", "run"], &SMALL, &["--set", "prediction.samples=100000"]]);
+    let mut child = command(folder.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(folder.path(), &mut child, 20);
+    // Its checkpoint is the last thing before.
+    while !folder.path().join("run/checkpoint.safetensors").is_file() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!folder.path().join("run/result.json").exists());
+}

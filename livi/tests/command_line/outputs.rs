@@ -1,6 +1,6 @@
 //! What the commands print and write.
 
-use super::support::{SMALL, copy_of_trained, joined, livi, trained, write_uci_set};
+use super::support::{Finished, SMALL, command, copy_of_trained, joined, livi, trained, write_csv, write_uci_set};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -42,6 +42,85 @@ fn a_finished_run_resumed_repeats_its_result_and_trains_no_more() {
     // Planned memory belongs to this process's plans and is the same for the same machine.
     assert_eq!(again, before);
     assert_eq!(fs::read(folder.path().join("run/checkpoint.safetensors")).unwrap(), checkpoint);
+    // Nothing is evaluated again where nothing is missing, whatever has become of the data's test rows; what is missing is made anew.
+    let mut marked = before.clone();
+    marked["test"]["rmse"] = 123.25.into();
+    fs::write(folder.path().join("run/result.json"), marked.to_string()).unwrap();
+    let shown = livi(folder.path(), &["train", "--resume", "--out", "run"]).succeeded();
+    assert!(shown.contains("123.25"), "{shown}");
+    fs::remove_file(folder.path().join("run/report.md")).unwrap();
+    livi(folder.path(), &["train", "--resume", "--out", "run"]).succeeded();
+    assert_eq!(json(&fs::read_to_string(folder.path().join("run/result.json")).unwrap()), before);
+    assert!(folder.path().join("run/report.md").is_file());
+}
+
+#[test]
+fn the_name_of_a_preset_is_the_preset_beside_a_folder_of_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = joined(&[&["--set", "training.steps=3"], &SMALL]);
+    livi(folder.path(), &joined(&[&["train", "toy", "--out", "toy"], &small])).succeeded();
+    livi(folder.path(), &joined(&[&["train", "toy", "--out", "second"], &small])).succeeded();
+    livi(folder.path(), &joined(&[&["verify", "toy", "--json"], &SMALL])).succeeded();
+    livi(folder.path(), &["train", "./toy"]).refused(&["./toy is a run folder", "--resume"]);
+    livi(folder.path(), &["train", "--resume", "./toy", "--out", "second"]).refused(&["--out second", "./toy"]);
+    livi(folder.path(), &["train", "--resume", "./toy", "--out", "toy"]).succeeded();
+    // Without settings it is another training than that in the folder.
+    livi(folder.path(), &["train", "--resume", "toy", "--out", "second"]).refused(&["another configuration"]);
+}
+
+#[test]
+fn what_comes_from_a_training_that_is_not_complete_says_so() {
+    assert!(!livi(trained(), &["predict", "run", "--input", "data.csv", "--json"]).stderr.contains("not complete"));
+    let folder = tempfile::tempdir().unwrap();
+    write_csv(folder.path(), "data.csv", 30);
+    let text = "[data]\nsource = \"csv\"\npath = \"data.csv\"\ntarget = [\"y\"]\n[training]\nsteps = 100000000\ncheckpoint_every = 10\ncomponents = 3\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    let mut child = command(folder.path(), &joined(&[&["train", "c.toml", "--out", "run"], &SMALL])).spawn().unwrap();
+    while !folder.path().join("run/checkpoint.safetensors").is_file() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for arguments in [&["evaluate", "run"][..], &["predict", "run", "--input", "data.csv", "--json"]] {
+        let Finished { code, stderr, .. } = livi(folder.path(), arguments);
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stderr.starts_with("note: the run is not complete: this is its state after step "), "{stderr}");
+        assert!(stderr.contains("0, component 1 of 3\n"), "{stderr}");
+    }
+}
+
+#[test]
+fn rows_of_a_file_leave_the_evaluation_of_the_test_rows_alone() {
+    let folder = copy_of_trained();
+    livi(folder.path(), &["evaluate", "run"]).succeeded();
+    let own = fs::read(folder.path().join("run/evaluation.json")).unwrap();
+    livi(folder.path(), &["evaluate", "run", "--input", "data.csv"]).succeeded();
+    assert_eq!(fs::read(folder.path().join("run/evaluation.json")).unwrap(), own);
+    assert!(folder.path().join("run/evaluation-data.json").is_file());
+    assert!(folder.path().join("run/evaluation-data.html").is_file());
+}
+
+#[test]
+fn columns_to_be_ignored_may_hold_anything_and_are_no_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    write_csv(folder.path(), "plain.csv", 40);
+    let plain = fs::read_to_string(folder.path().join("plain.csv")).unwrap();
+    let dated =
+        |(row, line): (usize, &str)| if row == 0 { format!("sold,{line}") } else { format!("day {row},{line}") };
+    fs::write(folder.path().join("dated.csv"), plain.lines().enumerate().map(dated).collect::<Vec<_>>().join("\n"))
+        .unwrap();
+    let text = "[data]\nsource = \"csv\"\npath = \"dated.csv\"\ntarget = [\"y\"]\n[training]\nsteps = 20\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    let train = |out: &str, settings: &[&str]| {
+        livi(folder.path(), &joined(&[&["train", "c.toml", "--out", out, "--json"], settings, &SMALL]))
+    };
+    train("none", &[]).refused(&["line 2, column `sold`", "found `day 1`"]);
+    let rmse = |finished: Finished| json(&finished.succeeded())["test"]["rmse"].as_f64();
+    let ignored = rmse(train("ignored", &["--set", "data.ignore=sold"]));
+    assert_eq!(ignored, rmse(train("plain", &["--set", "data.path=plain.csv"])));
+    train("both", &["--set", "data.ignore=[\"sold\",\"y\"]"]).refused(&["`y` is to be ignored as well"]);
+    train("absent", &["--set", "data.ignore=soled"]).refused(&["missing ignored column `soled`"]);
+    livi(folder.path(), &["predict", "ignored", "--input", "dated.csv", "--json"]).succeeded();
 }
 
 #[test]
@@ -239,4 +318,15 @@ fn flags_of_tables_are_refused_for_a_single_run() {
         livi(folder.path(), &["train", "toy", flag, "2", "--out", "run"]).refused(&[flag, "--all-splits"]);
     }
     assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn what_a_table_goes_through_is_not_set() {
+    let folder = tempfile::tempdir().unwrap();
+    write_uci_set(&folder.path().join("set"));
+    livi(folder.path(), &["train", "uci", "--set", "data.set=set", "--out", "table"]).refused(&["--set", "`data.set`"]);
+    let split =
+        ["train", "uci-energy", "--all-splits", "--set", "data.path=set", "--set", "data.split=0", "--out", "table"];
+    livi(folder.path(), &split).refused(&["--set", "`data.split`"]);
+    assert!(!folder.path().join("table").exists());
 }

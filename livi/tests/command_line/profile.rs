@@ -35,6 +35,12 @@ fn the_exact_entropy_is_one_plan_whose_steps_add_up() {
     assert!(found["product_flops_per_second"].as_f64().unwrap() > 0.0);
 }
 
+#[test]
+fn a_training_of_few_steps_is_measured_too() {
+    let few = profile(&["toy", "--set", "training.steps=2"]);
+    assert!(few["plans"][0]["runs"].as_f64() == Some(1.0), "{few}");
+}
+
 /// How often a training step runs the plan whose name begins so.
 fn runs(found: &Value, name: &str) -> f64 {
     let plans = found["plans"].as_array().unwrap();

@@ -98,6 +98,33 @@ fn classes_are_trained_evaluated_and_predicted() {
 }
 
 #[test]
+fn classes_without_a_training_row_and_single_rows_are_remarked_upon() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |labels: &[usize]| {
+        let rows: String = labels.iter().enumerate().map(|(row, label)| format!("{row},{label}\n")).collect();
+        fs::write(folder.path().join("data.csv"), format!("x,label\n{rows}")).unwrap();
+    };
+    let text = "[data]\nsource = \"csv\"\npath = \"data.csv\"\ntarget = [\"label\"]\n[likelihood]\nkind = \"softmax\"\n[training]\nsteps = 3\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    let train = |out: &str, fraction: &str| {
+        let setting = format!("data.test_fraction={fraction}");
+        let found = livi(folder.path(), &joined(&[&["train", "c.toml", "--out", out, "--set", &setting], &SMALL]));
+        assert_eq!(found.code, Some(0), "{}", found.stderr);
+        found.stderr
+    };
+    write(&[0, 1, 0, 1]);
+    assert!(!train("good", "0").contains("warning"));
+    write(&[0, 3, 0, 1]);
+    let warning = train("gap", "0");
+    assert!(warning.contains("warning: 1 of 4 classes have no training row: 2;"), "{warning}");
+    write(&[20, 0, 0]);
+    let warning = train("wide", "0");
+    assert!(warning.contains("19 of 21 classes") && warning.contains("1, 2, 3, 4, 5, 6, 7, 8, ..;"), "{warning}");
+    write(&[0, 0]);
+    assert!(train("single", "0.5").contains("a single training row"));
+}
+
+#[test]
 fn a_second_process_may_not_train_in_the_same_folder() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = joined(&[&["train", "toy", "--set", "training.steps=100000000", "--out", "run"], &SMALL]);
