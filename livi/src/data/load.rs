@@ -68,8 +68,9 @@ pub fn load(config: &DataConfig) -> Result<Dataset> {
             let training = load_part(&folder, Part::Training)?;
             let test = load_part(&folder, Part::Test)?.with_classes(training.classes, training.class_names.clone())?;
             if test.shape() != training.shape() {
-                let problem = format!("test images of {:?}, training images of {:?}", test.shape(), training.shape());
-                return Err(Error::Config { key: "data.path".into(), problem });
+                let problem =
+                    format!("of {:?}, training images of {:?}; expected one shape", test.shape(), training.shape());
+                return Err(Error::File { path: folder, place: "test images".into(), problem });
             }
             let name = config.set.clone().unwrap_or_else(|| folder.display().to_string());
             let (rows, held) = match config.validation_fraction {

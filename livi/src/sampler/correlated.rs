@@ -142,7 +142,10 @@ impl CorrelatedSampler {
             let before = all - last.len();
             let kept = m.checked_sub(before).ok_or_else(|| Error::Argument {
                 name: "sampler".into(),
-                problem: format!("{m} of {all} outputs cannot be kept: the last head begins after {before}"),
+                problem: format!(
+                    "the network has {m} weights, the heads (sampler.heads) make {all}, the last of them those after {before}: expected heads that \
+                     are all needed, or `sampler.heads=[]` for one of fitting size for each layer"
+                ),
             })?;
             self.heads.push(last.cut(kept)?);
         }

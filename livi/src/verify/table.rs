@@ -34,10 +34,17 @@ impl fmt::Display for Verification {
             )?;
         }
         if let Some(found) = &self.true_entropy {
+            // A nat for each latent is more than any decision could rest on.
+            let wide = found.upper - found.lower > self.d as f64;
             writeln!(
                 f,
-                "true entropy of q (not linearised): between {:.4} +- {:.4} and {:.4} +- {:.4} (mixtures of {})",
-                found.lower, found.lower_standard_error, found.upper, found.upper_standard_error, found.components
+                "true entropy of q (not linearised): between {:.4} +- {:.4} and {:.4} +- {:.4} (mixtures of {}{})",
+                found.lower,
+                found.lower_standard_error,
+                found.upper,
+                found.upper_standard_error,
+                found.components,
+                if wide { ", which hardly overlap: no close bound from above can be had" } else { "" }
             )?;
         }
         let violations = self.violations();
