@@ -51,7 +51,8 @@ pub struct RunResult {
     /// Terms of the evidence lower bound at the last step, before its update, in nats: estimates from the rows and weight samples of that step. With
     /// several components those of the last.
     pub elbo: Option<ElboTerms>,
-    /// Standard deviation of the noise of each target, learned or fixed, in the target's own unit; empty for a softmax likelihood.
+    /// Standard deviation of the noise of each target, learned, fitted to validation rows or fixed, in the target's own unit; empty for a softmax
+    /// likelihood.
     pub noise_std: Vec<f64>,
     /// The rows that `test` is about: the test rows, or the validation rows where the configuration says so.
     pub reported: ReportedPart,
@@ -184,7 +185,9 @@ impl RunResult {
         }
         if let Some(test) = &self.test {
             let part = self.reported.name();
-            let named = |(name, value)| (if name == "noise std" { name } else { format!("{part} {name}") }, value);
+            let named = |(name, value): (String, String)| {
+                (if name.starts_with("noise std") { name } else { format!("{part} {name}") }, value)
+            };
             entries.extend(test.entries().into_iter().map(named));
         }
         entries.push(("training memory".into(), format!("{:.2} MB at the peak", self.peak_bytes as f64 / 1e6)));
