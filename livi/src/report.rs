@@ -4,6 +4,7 @@ use crate::atomic::write_atomic;
 use crate::config::ReportedPart;
 use crate::data::Dataset;
 use crate::evaluate::{Evaluation, evaluate};
+use crate::listing::aligned;
 use crate::number::in_units;
 use crate::run_folder::{CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, RunFolder};
 use crate::train::{Ending, Reason, Saved};
@@ -224,9 +225,11 @@ impl RunResult {
         text
     }
 
-    /// The result table for the terminal.
-    pub fn table(&self) -> String {
-        self.entries().iter().map(|(name, value)| format!("{name:<32} {value}\n")).collect()
+    /// The result table for the terminal, with the run's folder below.
+    pub fn table(&self, folder: &str) -> String {
+        let mut entries = self.entries();
+        entries.push(("run folder".into(), folder.into()));
+        aligned(&entries, 32)
     }
 
     /// The report as Markdown; `pictures` are file names in the folder `plots`, `notes` go below the table.

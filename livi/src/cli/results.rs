@@ -48,5 +48,5 @@ pub(super) fn conclude(
         }
         return emit(&format!("{}\n", json_text(&object)?));
     }
-    emit(&format!("{}{:<32} {path}\n", result.table(), "run folder"))
+    emit(&result.table(&path))
 }

@@ -9,6 +9,7 @@ pub use page::page;
 use crate::Result;
 use crate::config::LikelihoodKind;
 use crate::data::Table;
+use crate::listing::aligned;
 use crate::metrics::regression::{coverage, rmse, sharpness};
 use crate::number::in_units;
 use crate::posterior::Posterior;
@@ -207,8 +208,7 @@ impl Evaluation {
 impl fmt::Display for Evaluation {
     /// One line a measure, without a line break at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.entries().iter().map(|(name, value)| format!("{name:<28} {value}")).collect();
-        f.write_str(&lines.join("\n"))
+        f.write_str(aligned(&self.entries(), 28).trim_end())
     }
 }
 
