@@ -88,7 +88,13 @@ fn two_targets_with_levels_of_noise_of_their_own_train_as_on_the_processor() {
     let dataset = Dataset { name: "two".into(), training, validation: None, test: None, standardiser };
     let small =
         ["data.source=memory", "network.hidden=[5]", "sampler.latent=[4]", "sampler.hidden=[8]", "training.samples=6"];
-    let rates = ["training.learning_rate=1e-2", "training.noise_learning_rate=5e-2"];
+    let rates = [
+        "training.steps=20",
+        "training.warmup=0",
+        "training.learning_rate=1e-2",
+        "training.noise_learning_rate=5e-2",
+        "likelihood.initial_noise_std=0.7",
+    ];
     let variants: [(&[&str], f64); 3] = [
         (&["dtype=f64", "training.batch_size=16", "training.clip_norm=40"], 1e-9),
         (&["dtype=f64", "training.chunk=2"], 1e-9),

@@ -122,8 +122,11 @@ fn one_noise_level_for_several_targets_of_an_earlier_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), BOTH, &[]);
     as_of_an_earlier_version(folder.path());
-    for command in [&["evaluate", "run"][..], &["train", "--resume", "--out", "run"], &["sample", "run", "--out", "w"]]
-    {
+    for command in [
+        &["evaluate", "run"][..],
+        &["train", "--resume", "--out", "run"],
+        &["sample", "run", "--samples", "2", "--out", "w"],
+    ] {
         livi(folder.path(), command).refused(&[
             "checkpoint.safetensors",
             "noise.log_std",
