@@ -54,13 +54,13 @@ mod tests {
         ((k * 37 + 11) % 29) as f64 / 29.0 - 0.5
     }
 
-    /// The likelihood at given logarithms of the noise and its derivatives by them.
-    fn found(log_std: &[f64]) -> (f64, Vec<f64>) {
+    /// The likelihood of two targets at given logarithms of the noise, and its derivatives by them.
+    fn found(log_std: &[f64], shape: &[usize]) -> (f64, Vec<f64>) {
         let mut tape = Tape::new();
-        let targets = log_std.len();
+        let targets = LOG_STD.len();
         let outputs = tape.input(&[SAMPLES, ROWS, targets], DType::F64);
         let y = tape.input(&[ROWS, targets], DType::F64);
-        let noise = tape.input(&[targets], DType::F64);
+        let noise = tape.input(shape, DType::F64);
         let std = tape.exp(noise).unwrap();
         let likelihood = gaussian_log_likelihood(&mut tape, outputs, y, std).unwrap();
         let gradient = tape.grad(likelihood, &[noise]).unwrap()[0];
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn two_targets_have_the_densities_of_their_own_noise() {
-        let (likelihood, _) = found(&LOG_STD);
+        let (likelihood, _) = found(&LOG_STD, &[2]);
         let mut expected = 0.0;
         for sample in 0..SAMPLES {
             for row in 0..ROWS {
@@ -93,16 +93,24 @@ mod tests {
 
     #[test]
     fn each_target_moves_its_own_noise() {
-        let (_, gradient) = found(&LOG_STD);
+        let (_, gradient) = found(&LOG_STD, &[2]);
         let h = 1e-5;
         for (target, derivative) in gradient.iter().enumerate() {
             let at = |shift: f64| {
                 let mut log_std = LOG_STD;
                 log_std[target] += shift;
-                found(&log_std).0
+                found(&log_std, &[2]).0
             };
             let difference = (at(h) - at(-h)) / (2.0 * h);
             assert!((derivative - difference).abs() < 1e-7 * difference.abs(), "{target}: {derivative} {difference}");
         }
+    }
+
+    #[test]
+    fn a_scalar_is_the_noise_of_all_targets() {
+        let (all, gradient) = found(&[0.3], &[]);
+        let (each, apart) = found(&[0.3; 2], &[2]);
+        assert!((all - each).abs() < 1e-13 * each.abs(), "{all} {each}");
+        assert!((gradient[0] - apart.iter().sum::<f64>()).abs() < 1e-12 * gradient[0].abs(), "{gradient:?} {apart:?}");
     }
 }

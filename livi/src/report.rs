@@ -52,6 +52,9 @@ pub struct RunResult {
     /// Terms of the evidence lower bound at the last step, before its update, in nats: estimates from the rows and weight samples of that step. With
     /// several components those of the last.
     pub elbo: Option<ElboTerms>,
+    /// Names of the targets.
+    #[serde(default)]
+    pub targets: Vec<String>,
     /// Standard deviation of the noise of each target, learned, fitted to validation rows or fixed, in the target's own unit; empty for a softmax
     /// likelihood.
     pub noise_std: Vec<f64>,
@@ -120,6 +123,7 @@ impl RunResult {
             reason: ending.reason,
             best_step: ending.best_step,
             elbo: last_terms(folder)?,
+            targets: saved.output_names.clone(),
             noise_std: posterior.target_noise_std(),
             reported: config.data.report_on,
             test,
@@ -180,9 +184,14 @@ impl RunResult {
             );
             entries.push(("ELBO at the last step".into(), text));
         }
-        if self.test.is_none() && !self.noise_std.is_empty() {
-            let texts: Vec<String> = self.noise_std.iter().map(|&std| in_units(std)).collect();
-            entries.push(("noise std".into(), texts.join(", ")));
+        if self.test.is_none() {
+            match &self.noise_std[..] {
+                [std] => entries.push(("noise std".into(), in_units(*std))),
+                several => {
+                    let named = self.targets.iter().zip(several);
+                    entries.extend(named.map(|(name, &std)| (format!("noise std of {name}"), in_units(std))));
+                }
+            }
         }
         if let Some(test) = &self.test {
             let part = self.reported.name();

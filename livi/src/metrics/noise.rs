@@ -2,8 +2,7 @@
 //!
 //! What training learns is the noise under which one draw of the weights explains its own training rows: it holds the spread of the posterior, which
 //! the mixture adds once more, and where a network fits its training rows almost exactly it comes out too small. As a temperature does for classes
-//! ([`super::temperature`]), one number mends both, one for each
-//! target.
+//! ([`super::temperature`]), one number for each target mends both.
 //!
 //! Each target's level is fitted to the mixture of that target alone, 1/S sum_s N(y; f_s, std^2): the one that its intervals and quantiles are taken
 //! from. Under the joint mixture of all targets the levels would depend on each other, since a row's targets share the weight sample; with each

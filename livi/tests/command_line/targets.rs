@@ -92,6 +92,15 @@ fn exported_weights_and_predictions_have_each_targets_noise() {
     assert_eq!(tensors.f64("finished.log_std", &[1, 2]).unwrap().len(), 2);
 }
 
+#[test]
+fn without_test_rows_the_noise_is_told_by_the_targets_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = train(folder.path(), BOTH, &["--set", "data.test_fraction=0"]);
+    assert!(result["test"].is_null() && result["targets"] == serde_json::json!(["price", "rent"]), "{result}");
+    let report = fs::read_to_string(folder.path().join("run/report.md")).unwrap();
+    assert!(report.contains("| noise std of price |") && report.contains("| noise std of rent |"), "{report}");
+}
+
 /// Makes the checkpoint one of an earlier version: a noise level has no axis, and there is no checksum.
 fn as_of_an_earlier_version(folder: &Path) {
     let path = folder.join("run/checkpoint.safetensors");
