@@ -51,6 +51,7 @@ pub mod export;
 pub mod forward;
 pub mod html_report;
 pub mod likelihood;
+mod listing;
 pub mod metrics;
 pub mod model;
 pub mod network;

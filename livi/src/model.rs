@@ -121,6 +121,14 @@ impl Model {
         self.parameters().iter().map(Parameter::elements).fold(0, usize::saturating_add)
     }
 
+    /// Noise levels of the likelihood: one for each target; none for a softmax likelihood.
+    pub fn noise_levels(&self) -> usize {
+        match self.likelihood {
+            LikelihoodKind::Gaussian => self.network.outputs(),
+            LikelihoodKind::Softmax => 0,
+        }
+    }
+
     /// Initial values of the parameters in one vector: those [around](Model::initial_around) an ordinary initialisation of the network.
     pub fn initial(&self, init_scale: f64, seed: u64) -> Vec<f64> {
         self.around(&initial_weights(self.network.layout(), seed), init_scale, seed)

@@ -113,9 +113,9 @@ fn against_observed(folder: &RunFolder, saved: &Saved, table: &Table, target: us
 /// Whether anything was recorded to draw.
 fn curves(folder: &RunFolder, saved: &Saved) -> Result<bool> {
     let mut curves = TrainingCurves::default();
-    let mut noise = Vec::new();
-    // Of a single target the noise is shown in its own unit.
+    // Of a single target the noise is shown in its own unit, of several in those of the standardised ones.
     let unit = if saved.output_names.len() == 1 { saved.posterior.standardiser.y_std[0] } else { 1.0 };
+    let mut noise = vec![Vec::new(); saved.posterior.noise_std.len()];
     for record in folder.read_metrics()? {
         let number = |key: &str| record.get(key).and_then(serde_json::Value::as_f64);
         let step = record.get("step").and_then(serde_json::Value::as_u64);
@@ -126,12 +126,20 @@ fn curves(folder: &RunFolder, saved: &Saved) -> Result<bool> {
         curves.log_likelihood.push(likelihood);
         curves.log_prior.push(prior);
         curves.entropy.push(entropy);
-        noise.extend(number("noise_std").map(|std| std * unit));
+        let levels = match record.get("noise_std") {
+            Some(serde_json::Value::Array(several)) => several.iter().collect(),
+            level => Vec::from_iter(level),
+        };
+        for (values, level) in noise.iter_mut().zip(levels) {
+            values.extend(level.as_f64().map(|std| std * unit));
+        }
     }
     if curves.steps.is_empty() {
         return Ok(false);
     }
-    curves.noise_std = (noise.len() == curves.steps.len()).then_some(noise);
+    if noise.iter().all(|values| values.len() == curves.steps.len()) {
+        curves.noise_std = saved.output_names.iter().cloned().zip(noise).collect();
+    }
     plot_training_curves(folder.plots_folder().join("training"), &curves)?;
     Ok(true)
 }

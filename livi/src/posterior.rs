@@ -24,8 +24,8 @@ pub struct Posterior {
     pub model: Model,
     /// Components of the posterior, mixed in equal parts; each is all parameters of the model in one vector.
     pub components: Vec<Vec<f64>>,
-    /// Noise standard deviation in units of the standardised targets (1 for a softmax likelihood): one number for all targets.
-    pub noise_std: f64,
+    /// Noise standard deviation of each target in units of the standardised targets; empty for a softmax likelihood, which has none.
+    pub noise_std: Vec<f64>,
     /// Standardisation of inputs and targets.
     pub standardiser: Standardiser,
     /// Number format of the computation.
@@ -48,7 +48,7 @@ pub struct Predictions {
     pub rows: usize,
     /// Network outputs.
     pub columns: usize,
-    /// Noise standard deviation of each target in original units: the one learned number times the target's scale; 1 for a softmax likelihood.
+    /// Noise standard deviation of each target in original units; 1 for a softmax likelihood.
     pub noise_std: Vec<f64>,
     /// The likelihood's family: what the outputs are.
     pub likelihood: LikelihoodKind,
@@ -138,7 +138,7 @@ impl Posterior {
         let outputs = self.standardised_outputs(theta, samples, data)?;
         let (rows, columns) = (data.rows, self.columns());
         if self.model.likelihood == LikelihoodKind::Gaussian {
-            let mixture = PredictiveMixture::new(outputs, samples, rows, vec![self.noise_std; columns])?;
+            let mixture = PredictiveMixture::new(outputs, samples, rows, self.noise_std.clone())?;
             return Ok(mixture.log_likelihoods(&data.y)?.iter().sum::<f64>() / rows as f64);
         }
         // Targets are indicator vectors: the sum has one term a row, and probabilities that underflow keep finite logarithms.
@@ -154,8 +154,7 @@ impl Posterior {
 
     /// Noise standard deviation of each target in original units; empty for a softmax likelihood, which has none.
     pub fn target_noise_std(&self) -> Vec<f64> {
-        let gaussian = self.model.likelihood == LikelihoodKind::Gaussian;
-        self.standardiser.y_std.iter().filter(|_| gaussian).map(|std| std * self.noise_std).collect()
+        self.standardiser.y_std.iter().zip(&self.noise_std).map(|(unit, std)| unit * std).collect()
     }
 
     /// How inputs become those of the network, and its outputs those in original units: logits are as they are.

@@ -4,6 +4,7 @@ use crate::atomic::write_atomic;
 use crate::config::ReportedPart;
 use crate::data::Dataset;
 use crate::evaluate::{Evaluation, evaluate};
+use crate::listing::aligned;
 use crate::number::in_units;
 use crate::run_folder::{CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, RunFolder};
 use crate::train::{Ending, Reason, Saved};
@@ -51,7 +52,11 @@ pub struct RunResult {
     /// Terms of the evidence lower bound at the last step, before its update, in nats: estimates from the rows and weight samples of that step. With
     /// several components those of the last.
     pub elbo: Option<ElboTerms>,
-    /// Standard deviation of the noise of each target, learned or fixed, in the target's own unit; empty for a softmax likelihood.
+    /// Names of the targets.
+    #[serde(default)]
+    pub targets: Vec<String>,
+    /// Standard deviation of the noise of each target, learned, fitted to validation rows or fixed, in the target's own unit; empty for a softmax
+    /// likelihood.
     pub noise_std: Vec<f64>,
     /// The rows that `test` is about: the test rows, or the validation rows where the configuration says so.
     pub reported: ReportedPart,
@@ -118,6 +123,7 @@ impl RunResult {
             reason: ending.reason,
             best_step: ending.best_step,
             elbo: last_terms(folder)?,
+            targets: saved.output_names.clone(),
             noise_std: posterior.target_noise_std(),
             reported: config.data.report_on,
             test,
@@ -178,13 +184,20 @@ impl RunResult {
             );
             entries.push(("ELBO at the last step".into(), text));
         }
-        if self.test.is_none() && !self.noise_std.is_empty() {
-            let texts: Vec<String> = self.noise_std.iter().map(|&std| in_units(std)).collect();
-            entries.push(("noise std".into(), texts.join(", ")));
+        if self.test.is_none() {
+            match &self.noise_std[..] {
+                [std] => entries.push(("noise std".into(), in_units(*std))),
+                several => {
+                    let named = self.targets.iter().zip(several);
+                    entries.extend(named.map(|(name, &std)| (format!("noise std of {name}"), in_units(std))));
+                }
+            }
         }
         if let Some(test) = &self.test {
             let part = self.reported.name();
-            let named = |(name, value)| (if name == "noise std" { name } else { format!("{part} {name}") }, value);
+            let named = |(name, value): (String, String)| {
+                (if name.starts_with("noise std") { name } else { format!("{part} {name}") }, value)
+            };
             entries.extend(test.entries().into_iter().map(named));
         }
         entries.push(("training memory".into(), format!("{:.2} MB at the peak", self.peak_bytes as f64 / 1e6)));
@@ -221,9 +234,11 @@ impl RunResult {
         text
     }
 
-    /// The result table for the terminal.
-    pub fn table(&self) -> String {
-        self.entries().iter().map(|(name, value)| format!("{name:<32} {value}\n")).collect()
+    /// The result table for the terminal, with the run's folder below.
+    pub fn table(&self, folder: &str) -> String {
+        let mut entries = self.entries();
+        entries.push(("run folder".into(), folder.into()));
+        aligned(&entries, 32)
     }
 
     /// The report as Markdown; `pictures` are file names in the folder `plots`, `notes` go below the table.

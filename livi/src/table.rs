@@ -135,12 +135,12 @@ pub struct SetRow {
     pub part: ReportedPart,
     /// Number of splits.
     pub splits: usize,
-    /// Test RMSE.
-    pub rmse: MeanWithError,
+    /// Test RMSE; `None` for several targets, which have units of their own.
+    pub rmse: Option<MeanWithError>,
     /// Test log-likelihood, nats a row.
     pub log_likelihood: MeanWithError,
-    /// Mean part of the test targets inside their central 95 % intervals.
-    pub coverage_95: f64,
+    /// Mean part of the test targets inside their central 95 % intervals; `None` for several targets.
+    pub coverage_95: Option<f64>,
     /// Seconds of training, all splits together.
     pub seconds: f64,
     /// Published figures, where there are any of the same rows: all splits, test rows.
@@ -321,14 +321,14 @@ impl UciTable {
             let good = row.at_least_as_good.map_or("-", |good| if good { "yes" } else { "no" });
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {good} | {} | {} | {:.3} | {:.0} |",
+                "| {} | {} | {} | {} | {good} | {} | {} | {} | {:.0} |",
                 row.set,
                 row.splits,
                 with_error(row.log_likelihood),
                 published.0,
-                with_error(row.rmse),
+                row.rmse.map_or("-".to_string(), with_error),
                 published.1,
-                row.coverage_95,
+                row.coverage_95.map_or("-".to_string(), |coverage| format!("{coverage:.3}")),
                 row.seconds
             );
         }
@@ -351,19 +351,21 @@ impl SetRow {
                 let problem = format!("`{set}` has a run without a regression result on test rows");
                 return Err(Error::Argument { name: "table".into(), problem });
             };
-            rmse.push(found.rmse);
             log_likelihood.push(found.log_likelihood);
-            coverage.extend(found.intervals.iter().find(|i| i.probability == 0.95).map(|i| i.coverage));
+            rmse.extend(found.rmse);
+            coverage.extend(found.intervals.iter().flatten().find(|i| i.probability == 0.95).map(|i| i.coverage));
         }
+        // None of several targets.
+        let mean = |values: &[f64]| if values.is_empty() { Ok(None) } else { MeanWithError::of(values).map(Some) };
         let published = PUBLISHED.iter().find(|found| found.set == set && comparable).copied();
         let log_likelihood = MeanWithError::of(&log_likelihood)?;
         Ok(Self {
             set: set.into(),
             part,
             splits: results.len(),
-            rmse: MeanWithError::of(&rmse)?,
+            rmse: mean(&rmse)?,
             log_likelihood,
-            coverage_95: MeanWithError::of(&coverage)?.mean,
+            coverage_95: mean(&coverage)?.map(|coverage| coverage.mean),
             seconds: results.iter().map(|result| result.seconds).sum(),
             published,
             at_least_as_good: published.map(|published| log_likelihood.mean >= published.log_likelihood),

@@ -2,7 +2,7 @@
 
 use autograd::{DType, Device, Machine};
 use livi::config::Config;
-use livi::data::{self, Dataset};
+use livi::data::{self, Dataset, Standardiser, Table, Training};
 use livi::device::processor;
 use livi::entropy::{GramPrograms, Method, ResidentPrograms, Settings};
 use livi::export::{read_tensors, write_tensors};
@@ -43,8 +43,9 @@ fn compare(config: &Config, dataset: &Dataset, steps: u64, tolerance: f64) {
         close(found.entropy, expected.entropy, tolerance, &what("entropy"));
         close(found.gradient_norm, expected.gradient_norm, 10.0 * tolerance, &what("gradient norm"));
         assert_eq!(found.learning_rate, expected.learning_rate);
-        assert_eq!(found.noise_std.is_some(), expected.noise_std.is_some());
-        close(found.noise_std.unwrap_or(0.0), expected.noise_std.unwrap_or(0.0), tolerance, &what("noise"));
+        assert_eq!(found.noise_std.len(), expected.noise_std.len());
+        let pairs = found.noise_std.iter().zip(&expected.noise_std);
+        pairs.for_each(|(&found, &expected)| close(found, expected, tolerance, &what("noise")));
     }
     let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
     let difference: Vec<f64> = own.iter().zip(&weights).map(|(a, b)| a - b).collect();
@@ -74,6 +75,37 @@ fn chunks_of_weight_samples_and_a_matrix_free_entropy_train_as_on_the_processor(
     compare(&config, &data::load(&config.data).unwrap(), 5, 1e-9);
     let config = preset("toy-slq", &[&small[..], &["sampler.learned_scales=true"]].concat());
     compare(&config, &data::load(&config.data).unwrap(), 3, 1e-7);
+}
+
+#[test]
+fn two_targets_with_levels_of_noise_of_their_own_train_as_on_the_processor() {
+    let (x, y) =
+        ((0..80).map(|k| f64::from(k * 7 % 11)), (0..80).map(|k| f64::from(k * k % (if k % 2 == 0 { 13 } else { 7 }))));
+    let names = ["a", "b", "u", "v"].map(String::from);
+    let table = Table::new(x.collect(), y.collect(), 40, names[..2].to_vec(), names[2..].to_vec()).unwrap();
+    let standardiser = Standardiser::fit(&table).unwrap();
+    let training = Training::Table(table);
+    let dataset = Dataset { name: "two".into(), training, validation: None, test: None, standardiser };
+    let small =
+        ["data.source=memory", "network.hidden=[5]", "sampler.latent=[4]", "sampler.hidden=[8]", "training.samples=6"];
+    let rates = [
+        "training.steps=20",
+        "training.warmup=0",
+        "training.learning_rate=1e-2",
+        "training.noise_learning_rate=5e-2",
+        "likelihood.initial_noise_std=0.7",
+    ];
+    let variants: [(&[&str], f64); 3] = [
+        (&["dtype=f64", "training.batch_size=16", "training.clip_norm=40"], 1e-9),
+        (&["dtype=f64", "training.chunk=2"], 1e-9),
+        (&["dtype=f32"], 1e-3),
+    ];
+    for (settings, tolerance) in variants {
+        let config = preset("toy", &[&small[..], &rates, settings].concat());
+        compare(&config, &dataset, 20, tolerance);
+        let levels = trained(&config, &dataset, card(), 20).0.remove(19).noise_std;
+        assert!(levels.len() == 2 && levels[0] != levels[1], "{levels:?}");
+    }
 }
 
 #[test]

@@ -27,8 +27,15 @@ pub(super) fn speed(rate: f64, batch: Option<Batch>, steps_left: u64) -> String 
 pub(super) fn terms(terms: &Terms, validation: Option<f64>) -> String {
     let Terms { elbo, likelihood, prior, entropy, .. } = terms;
     let mut text = format!("ELBO {elbo:.1} = likelihood {likelihood:.1} + prior {prior:.1} + entropy {entropy:.1}");
-    if let Some(noise) = terms.noise_std {
-        text.push_str(&format!("  noise std {noise:.4} (standardised)"));
+    match &terms.noise_std[..] {
+        [] => {}
+        [noise] => text.push_str(&format!("  noise std {noise:.4} (standardised)")),
+        // There may be many targets.
+        several => {
+            let least = several.iter().copied().fold(f64::INFINITY, f64::min);
+            let largest = several.iter().copied().fold(0.0, f64::max);
+            text.push_str(&format!("  noise std {least:.4} to {largest:.4} (standardised)"));
+        }
     }
     if let Some(score) = validation {
         text.push_str(&format!("  validation {score:.4}"));
@@ -72,7 +79,7 @@ mod tests {
         prior: -100.04,
         entropy: 34.6,
         elbo: -1300.0,
-        noise_std: None,
+        noise_std: Vec::new(),
         gradient_norm: 1.0,
         learning_rate: 1e-3,
     };
@@ -88,8 +95,14 @@ mod tests {
     #[test]
     fn a_line_of_training_on_all_rows_of_a_table() {
         assert_eq!(speed(8123.4, None, 81_234), "8123 steps/s  10 s left");
-        let found = terms(&Terms { noise_std: Some(0.12345), ..TERMS }, Some(-0.98765));
+        let found = terms(&Terms { noise_std: vec![0.12345], ..TERMS }, Some(-0.98765));
         assert!(found.ends_with("entropy 34.6  noise std 0.1235 (standardised)  validation -0.9877"), "{found}");
+    }
+
+    #[test]
+    fn of_several_targets_the_least_and_the_largest_noise_are_told() {
+        let found = terms(&Terms { noise_std: vec![0.5, 0.12345, 0.25], ..TERMS }, None);
+        assert!(found.ends_with("entropy 34.6  noise std 0.1235 to 0.5000 (standardised)"), "{found}");
     }
 
     #[test]

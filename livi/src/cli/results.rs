@@ -36,7 +36,7 @@ pub(super) fn conclude(
         }
         return emit(&format!("{}\n", json_text(&object)?));
     }
-    emit(&format!("{}{:<32} {path}\n", result.table(), "run folder"))
+    emit(&result.table(&path))
 }
 
 /// Evaluation, pictures and report of a run whose training is complete; `before` is the result where it had one already.

@@ -177,13 +177,13 @@ impl Default for SamplerConfig {
 pub struct LikelihoodConfig {
     /// Family. Default `gaussian`.
     pub kind: LikelihoodKind,
-    /// `gaussian`: noise standard deviation at the start, in units of the standardised targets, > 0. Default 1.
+    /// `gaussian`: noise standard deviation of every target at the start, in units of the standardised targets, > 0. Default 1.
     pub initial_noise_std: f64,
-    /// `gaussian`: whether the noise standard deviation is learned. Default true.
+    /// `gaussian`: whether the noise standard deviations are learned, one for each target. Default true.
     pub learn_noise: bool,
     /// `gaussian`: whether predictions take, in place of the noise of training, the one that fits the validation rows, given the mixture of all
-    /// components once they are trained: the largest under which they are as likely as they can be, within a standard error. Needs
-    /// `data.validation_fraction`. Default false.
+    /// components once they are trained: the largest under which they are as likely as they can be, within a standard error. Of several targets each
+    /// has the level that fits its own mixture, whatever the others'. Needs `data.validation_fraction`. Default false.
     pub noise_from_validation: bool,
 }
 
@@ -264,7 +264,7 @@ pub struct TrainingConfig {
     pub components: usize,
     /// Learning rate of the sampler, > 0. Default 1e-3.
     pub learning_rate: f64,
-    /// Learning rate of the noise standard deviation (its logarithm), > 0. Default 1e-3.
+    /// Learning rate of the noise standard deviations (their logarithms), > 0. Default 1e-3.
     pub noise_learning_rate: f64,
     /// Whether Adam keeps the running maximum of its second moments (Reddi et al. 2018). Default true.
     pub amsgrad: bool,

@@ -9,6 +9,7 @@ pub use page::page;
 use crate::Result;
 use crate::config::LikelihoodKind;
 use crate::data::Table;
+use crate::listing::aligned;
 use crate::metrics::regression::{coverage, rmse, sharpness};
 use crate::number::in_units;
 use crate::posterior::Posterior;
@@ -29,24 +30,25 @@ pub enum Evaluation {
     Softmax(ClassEvaluation),
 }
 
-/// Measures of regression, in the targets' original units.
+/// Measures of regression, in the targets' original units. Several targets have units of their own: then `targets` alone has what is in these, and
+/// what would pool them is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegressionEvaluation {
     /// Rows evaluated.
     pub rows: usize,
     /// Weight samples in the mixture.
     pub samples: usize,
-    /// Root mean squared error of the predictive mean, over rows and targets.
-    pub rmse: f64,
-    /// Mean over rows of the mixture's log-density, in nats.
+    /// Root mean squared error of the predictive mean of a single target.
+    pub rmse: Option<f64>,
+    /// Mean over rows of the mixture's log-density, of several targets the joint one, in nats.
     pub log_likelihood: f64,
-    /// Coverage and width of central intervals.
-    pub intervals: Vec<IntervalEvaluation>,
-    /// Mean over rows and targets of the epistemic standard deviation.
-    pub mean_epistemic_std: f64,
-    /// Mean over targets of the noise's standard deviation.
-    pub mean_aleatoric_std: f64,
-    /// Error of each target alone.
+    /// Coverage and width of central intervals of a single target.
+    pub intervals: Option<Vec<IntervalEvaluation>>,
+    /// Mean over rows of the epistemic standard deviation of a single target.
+    pub mean_epistemic_std: Option<f64>,
+    /// Standard deviation of the noise of a single target.
+    pub mean_aleatoric_std: Option<f64>,
+    /// Each target alone.
     pub targets: Vec<TargetEvaluation>,
 }
 
@@ -61,13 +63,19 @@ pub struct IntervalEvaluation {
     pub width: f64,
 }
 
-/// Error of one target.
+/// Measures of one target, in its own unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetEvaluation {
     /// Name of the column.
     pub name: String,
     /// Root mean squared error of the predictive mean.
     pub rmse: f64,
+    /// Coverage and width of central intervals.
+    pub intervals: Vec<IntervalEvaluation>,
+    /// Mean over rows of the epistemic standard deviation.
+    pub mean_epistemic_std: f64,
+    /// Standard deviation of the noise.
+    pub noise_std: f64,
 }
 
 /// Evaluates weight samples (samples x m) of a posterior on a table in original units.
@@ -99,35 +107,80 @@ fn regression(posterior: &Posterior, theta: &[f64], samples: usize, table: &Tabl
         noise = mixture.aleatoric_std().to_vec();
         Ok(())
     })?;
-    let end = |at: usize| ends.iter().skip(at).step_by(levels.len()).copied().collect::<Vec<f64>>();
-    let intervals = INTERVALS.iter().enumerate().map(|(at, &probability)| {
-        let (lower, upper) = (end(2 * at), end(2 * at + 1));
-        let coverage = coverage(&lower, &upper, &table.y)?;
-        Ok(IntervalEvaluation { probability, coverage, width: sharpness(&lower, &upper)? })
+    let every = |values: &[f64], first: usize, stride: usize| -> Vec<f64> {
+        values.iter().skip(first).step_by(stride).copied().collect()
+    };
+    let measured = table.output_names.iter().enumerate().map(|(target, name)| {
+        let y = every(&table.y, target, targets);
+        let end = |at: usize| every(&ends, target * levels.len() + at, targets * levels.len());
+        let intervals = INTERVALS.iter().enumerate().map(|(at, &probability)| {
+            let (lower, upper) = (end(2 * at), end(2 * at + 1));
+            let coverage = coverage(&lower, &upper, &y)?;
+            Ok(IntervalEvaluation { probability, coverage, width: sharpness(&lower, &upper)? })
+        });
+        Ok(TargetEvaluation {
+            name: name.clone(),
+            rmse: rmse(&every(&mean, target, targets), &y)?,
+            intervals: intervals.collect::<Result<_>>()?,
+            mean_epistemic_std: every(&epistemic, target, targets).iter().sum::<f64>() / table.rows as f64,
+            noise_std: noise[target],
+        })
     });
-    let of = |values: &[f64], target: usize| values.iter().skip(target).step_by(targets).copied().collect::<Vec<f64>>();
-    let errors = table.output_names.iter().enumerate().map(|(target, name)| {
-        Ok(TargetEvaluation { name: name.clone(), rmse: rmse(&of(&mean, target), &of(&table.y, target))? })
-    });
-    let average = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let measured = measured.collect::<Result<Vec<_>>>()?;
+    let only = if let [only] = &measured[..] { Some(only) } else { None };
     Ok(RegressionEvaluation {
         rows: table.rows,
         samples,
-        rmse: rmse(&mean, &table.y)?,
+        rmse: only.map(|target| target.rmse),
         log_likelihood: log_likelihood / table.rows as f64,
-        intervals: intervals.collect::<Result<_>>()?,
-        mean_epistemic_std: average(&epistemic),
-        mean_aleatoric_std: average(&noise),
-        targets: errors.collect::<Result<_>>()?,
+        intervals: only.map(|target| target.intervals.clone()),
+        mean_epistemic_std: only.map(|target| target.mean_epistemic_std),
+        mean_aleatoric_std: only.map(|target| target.noise_std),
+        targets: measured,
     })
 }
 
+impl RegressionEvaluation {
+    /// Names and values of all measures, as text: of a single target by themselves, of several with the target's name.
+    fn entries(&self) -> Vec<(String, String)> {
+        let log_likelihood = ("log-likelihood".to_string(), format!("{:.4}", self.log_likelihood));
+        if let [only] = &self.targets[..] {
+            let mut entries = only.entries();
+            entries.insert(1, log_likelihood);
+            return entries;
+        }
+        let named = |target: &TargetEvaluation| -> Vec<(String, String)> {
+            let entries = target.entries().into_iter();
+            entries.map(|(measure, value)| (format!("{measure} of {}", target.name), value)).collect()
+        };
+        std::iter::once(log_likelihood).chain(self.targets.iter().flat_map(named)).collect()
+    }
+}
+
+impl TargetEvaluation {
+    fn entries(&self) -> Vec<(String, String)> {
+        let length = |name: &str, value: f64| (name.to_string(), in_units(value));
+        let mut entries = vec![length("RMSE", self.rmse)];
+        entries.extend(self.intervals.iter().map(|interval| {
+            let name = format!("coverage of {} % intervals", 100.0 * interval.probability);
+            (name, format!("{:.1} % (mean width {})", 100.0 * interval.coverage, in_units(interval.width)))
+        }));
+        entries.push(length("mean epistemic std", self.mean_epistemic_std));
+        entries.push(length("noise std", self.noise_std));
+        entries
+    }
+}
+
 impl Evaluation {
-    /// The two main numbers in a line.
+    /// The main numbers in a line.
     pub fn brief(&self) -> String {
         match self {
             Self::Gaussian(found) => {
-                format!("RMSE {}  log-likelihood {:.4}", in_units(found.rmse), found.log_likelihood)
+                let errors: Vec<String> = match &found.targets[..] {
+                    [only] => vec![in_units(only.rmse)],
+                    several => several.iter().map(|t| format!("{} of {}", in_units(t.rmse), t.name)).collect(),
+                };
+                format!("RMSE {}  log-likelihood {:.4}", errors.join(", "), found.log_likelihood)
             }
             Self::Softmax(found) => {
                 format!("accuracy {:.4}  NLL {:.4}", found.accuracy, found.negative_log_likelihood)
@@ -137,22 +190,8 @@ impl Evaluation {
 
     /// Names and values of all measures, as text.
     pub fn entries(&self) -> Vec<(String, String)> {
-        let entry = |name: &str, value: f64| (name.to_string(), format!("{value:.4}"));
-        let length = |name: &str, value: f64| (name.to_string(), in_units(value));
         match self {
-            Self::Gaussian(found) => {
-                let mut entries = vec![length("RMSE", found.rmse), entry("log-likelihood", found.log_likelihood)];
-                if found.targets.len() > 1 {
-                    entries.extend(found.targets.iter().map(|t| length(&format!("RMSE of {}", t.name), t.rmse)));
-                }
-                entries.extend(found.intervals.iter().map(|interval| {
-                    let name = format!("coverage of {} % intervals", 100.0 * interval.probability);
-                    (name, format!("{:.1} % (mean width {})", 100.0 * interval.coverage, in_units(interval.width)))
-                }));
-                entries.push(length("mean epistemic std", found.mean_epistemic_std));
-                entries.push(length("noise std", found.mean_aleatoric_std));
-                entries
-            }
+            Self::Gaussian(found) => found.entries(),
             Self::Softmax(found) => found.entries(),
         }
     }
@@ -169,8 +208,7 @@ impl Evaluation {
 impl fmt::Display for Evaluation {
     /// One line a measure, without a line break at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.entries().iter().map(|(name, value)| format!("{name:<28} {value}")).collect();
-        f.write_str(&lines.join("\n"))
+        f.write_str(aligned(&self.entries(), 28).trim_end())
     }
 }
 
@@ -192,7 +230,7 @@ mod tests {
         Posterior {
             model,
             components: vec![vec![0.0; count]],
-            noise_std,
+            noise_std: vec![noise_std],
             standardiser,
             dtype: config.dtype,
             device: crate::device::processor(),
@@ -212,10 +250,11 @@ mod tests {
         let found = evaluate(&posterior, &[3.0, 0.5], 1, &table(&[1.0, 3.0], &[12.5, 29.5])).unwrap();
         let Evaluation::Gaussian(found) = found else { panic!("a Gaussian likelihood was asked for") };
         let normaliser = 0.5 * (2.0 * std::f64::consts::PI).ln();
-        assert!((found.rmse - 2.0_f64.sqrt()).abs() < 1e-12, "{}", found.rmse);
+        assert!((found.targets[0].rmse - 2.0_f64.sqrt()).abs() < 1e-12, "{}", found.targets[0].rmse);
         assert!((found.log_likelihood + normaliser + 1.0).abs() < 1e-12, "{}", found.log_likelihood);
-        assert!((found.intervals[2].width - 2.0 * 1.959_963_984_540_054).abs() < 1e-12);
-        assert_eq!(found.intervals.iter().map(|i| i.coverage).collect::<Vec<_>>(), [0.5, 0.5, 0.5]);
+        let intervals = found.intervals.unwrap();
+        assert!((intervals[2].width - 2.0 * 1.959_963_984_540_054).abs() < 1e-12);
+        assert_eq!(intervals.iter().map(|i| i.coverage).collect::<Vec<_>>(), [0.5, 0.5, 0.5]);
     }
 
     #[test]
@@ -225,7 +264,7 @@ mod tests {
         let Evaluation::Gaussian(found) = found else { panic!("a Gaussian likelihood was asked for") };
         let density = |mean: f64| (-0.5 * mean * mean).exp() / (2.0 * std::f64::consts::PI).sqrt();
         assert!((found.log_likelihood - (0.5 * (density(0.0) + density(2.0))).ln()).abs() < 1e-12);
-        assert!((found.rmse - 1.0).abs() < 1e-12);
-        assert!((found.mean_epistemic_std - 1.0).abs() < 1e-12);
+        assert!((found.rmse.unwrap() - 1.0).abs() < 1e-12);
+        assert!((found.mean_epistemic_std.unwrap() - 1.0).abs() < 1e-12);
     }
 }

@@ -1,6 +1,6 @@
 //! An evaluation as a page with its plots.
 
-use super::{ClassEvaluation, Evaluation};
+use super::{ClassEvaluation, Evaluation, TargetEvaluation};
 use crate::Result;
 use crate::html_report::{Block, Page, Plot, Row, Table};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,13 @@ pub fn page(name: &str, found: &Evaluation, plots: &[(PathBuf, String)]) -> Resu
         Block::Text(format!("{rows} rows, a mixture of {samples} weight samples.")),
         Block::Table(Table { caption: "Predictions".into(), rows: measures(found) }),
     ];
-    if let Evaluation::Softmax(found) = found {
-        blocks.extend(foreign(found));
+    match found {
+        Evaluation::Gaussian(found) if found.targets.len() > 1 => {
+            let table = |target: &TargetEvaluation| Table { caption: target.name.clone(), rows: of_target(target) };
+            blocks.extend(found.targets.iter().map(|target| Block::Table(table(target))));
+        }
+        Evaluation::Gaussian(_) => {}
+        Evaluation::Softmax(found) => blocks.extend(foreign(found)),
     }
     for (path, caption) in plots {
         blocks.push(Block::Plot(Plot::new(caption, &read(path)?)?));
@@ -28,32 +33,38 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|source| crate::Error::Io { path: path.into(), action: "read", source })
 }
 
+fn row(name: &str, value: f64, unit: &str, meaning: &str) -> Row {
+    Row::new(name, format!("{value:.5}"), unit, meaning)
+}
+
+/// What a target has by itself.
+fn of_target(found: &TargetEvaluation) -> Vec<Row> {
+    let unit = "target's unit";
+    let mut rows = vec![
+        row("RMSE", found.rmse, unit, "Root mean squared error of the predictive mean."),
+        row("epistemic std", found.mean_epistemic_std, unit, "Mean spread of the weight samples' predictions."),
+        row("noise std", found.noise_std, unit, "Standard deviation of the noise."),
+    ];
+    rows.extend(found.intervals.iter().map(|interval| {
+        let name = format!("coverage of {} % intervals", 100.0 * interval.probability);
+        let meaning = format!("Part of the targets inside; mean width {:.5}.", interval.width);
+        Row::new(name, format!("{:.1}", 100.0 * interval.coverage), "%", meaning)
+    }));
+    rows
+}
+
 fn measures(found: &Evaluation) -> Vec<Row> {
-    let row = |name: &str, value: f64, unit: &str, meaning: &str| Row::new(name, format!("{value:.5}"), unit, meaning);
     match found {
         Evaluation::Gaussian(found) => {
-            let mut rows = vec![
-                row("RMSE", found.rmse, "target's unit", "Root mean squared error of the predictive mean."),
-                row(
-                    "log-likelihood",
-                    found.log_likelihood,
-                    "nats",
-                    "Mean log-density of the targets under the mixture.",
-                ),
-                row(
-                    "epistemic std",
-                    found.mean_epistemic_std,
-                    "target's unit",
-                    "Mean spread of the weight samples' predictions.",
-                ),
-                row("noise std", found.mean_aleatoric_std, "target's unit", "Standard deviation of the noise."),
-            ];
-            rows.extend(found.intervals.iter().map(|interval| {
-                let name = format!("coverage of {} % intervals", 100.0 * interval.probability);
-                let meaning = format!("Part of the targets inside; mean width {:.5}.", interval.width);
-                Row::new(name, format!("{:.1}", 100.0 * interval.coverage), "%", meaning)
-            }));
-            rows
+            let joint = |meaning: &str| row("log-likelihood", found.log_likelihood, "nats", meaning);
+            match &found.targets[..] {
+                [only] => {
+                    let mut rows = of_target(only);
+                    rows.insert(1, joint("Mean log-density of the targets under the mixture."));
+                    rows
+                }
+                _ => vec![joint("Mean joint log-density of a row's targets under the mixture.")],
+            }
         }
         Evaluation::Softmax(found) => {
             let mut rows = vec![

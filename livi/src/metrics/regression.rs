@@ -100,7 +100,8 @@ impl MeanWithError {
     }
 }
 
-/// The usual measures of a predictive mixture on one set of targets, in the targets' units.
+/// The usual measures of a predictive mixture on one set of targets, in the targets' units. Several outputs are pooled: they should have one unit and
+/// about one size, else each is to be measured alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegressionMetrics {
     /// Number of rows.

@@ -131,7 +131,7 @@ fn curves(count: usize) -> TrainingCurves {
         log_likelihood: over(-35.0, -4000.0, 9.0, 10_000),
         log_prior: over(-130.0, -110.0, 3.0, 20_000),
         entropy: over(-25.0, -220.0, 1.0, 30_000),
-        noise_std: Some(over(0.3, 0.9, 0.004, 40_000)),
+        noise_std: vec![("y".into(), over(0.3, 0.9, 0.004, 40_000))],
     }
 }
 
@@ -147,10 +147,22 @@ fn training_curves_have_a_panel_for_every_term() {
 }
 
 #[test]
+fn the_noise_of_several_targets_is_named_in_one_panel() {
+    let folder = tempfile::tempdir().unwrap();
+    let stem = stem(&folder, "training_of_two_targets");
+    let mut two = curves(300);
+    two.noise_std = ["price", "rent"].map(|name| (name.to_string(), two.noise_std[0].1.clone())).to_vec();
+    plot_training_curves(&stem, &two).unwrap();
+    assert_pictures(&stem, &["Noise", "price", "rent", "standard deviation (standardised)"]);
+    two.noise_std[1].1.pop();
+    assert!(plot_training_curves(&stem, &two).is_err());
+}
+
+#[test]
 fn training_curves_without_noise_have_four_panels() {
     let folder = tempfile::tempdir().unwrap();
     let stem = stem(&folder, "training_without_noise");
-    plot_training_curves(&stem, &TrainingCurves { noise_std: None, ..curves(60) }).unwrap();
+    plot_training_curves(&stem, &TrainingCurves { noise_std: Vec::new(), ..curves(60) }).unwrap();
     assert_pictures(&stem, &["ELBO", "Entropy"]);
     let svg = fs::read_to_string(stem.with_extension("svg")).unwrap();
     assert!(!svg.contains("Noise"));

@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::style::RGBColor;
 
 use super::axis::{Axis, brief, extent, widened};
-use super::panel::{Heading, Panel, Rectangle, palette};
+use super::panel::{Heading, Key, Panel, Rectangle, palette};
 use super::surface::{Drawn, PICTURE_HEIGHT, PICTURE_WIDTH, Stroke, Surface, save_picture};
 use super::{require_length, require_some};
 use crate::Result;
@@ -23,9 +23,14 @@ pub struct TrainingCurves {
     pub log_prior: Vec<f64>,
     /// Entropy of the posterior, in nats.
     pub entropy: Vec<f64>,
-    /// Standard deviation of the observation noise in the target's unit, where there is one.
-    pub noise_std: Option<Vec<f64>>,
+    /// Names of the targets and standard deviations of their noise: of a single one in its own unit, of several in those of the standardised targets.
+    /// Empty where there is no noise.
+    pub noise_std: Vec<(String, Vec<f64>)>,
 }
+
+/// Colours of the noise of several targets; more of them take the same again.
+const NOISE_COLOURS: [RGBColor; 6] =
+    [palette::ORANGE, palette::BLUE, palette::GREEN, palette::VERMILLION, palette::PURPLE, palette::SKY];
 
 /// One curve and how it is drawn.
 struct Curve<'a> {
@@ -66,19 +71,15 @@ pub fn plot_training_curves(stem: impl AsRef<Path>, curves: &TrainingCurves) -> 
         },
         Curve { title: "Entropy", label: "nats", values: &curves.entropy, colour: palette::VERMILLION, whole: false },
     ];
-    let noise = curves.noise_std.as_ref().map(|values| Curve {
-        title: "Noise",
-        label: "standard deviation",
-        values,
-        colour: palette::ORANGE,
-        whole: true,
-    });
-    for curve in terms.iter().chain(&noise) {
+    for curve in &terms {
         require_length(&format!("training curves: {}", curve.title), curve.values.len(), count)?;
+    }
+    for (name, values) in &curves.noise_std {
+        require_length(&format!("training curves: noise of {name}"), values.len(), count)?;
     }
     let steps: Vec<f64> = curves.steps.iter().map(|&step| step as f64).collect();
     save_picture(stem.as_ref(), |surface| {
-        let columns = if noise.is_some() { 3.0 } else { 2.0 };
+        let columns = if curves.noise_std.is_empty() { 2.0 } else { 3.0 };
         let (width, height) = (f64::from(PICTURE_WIDTH), f64::from(PICTURE_HEIGHT));
         let place = |column: f64, top: f64, bottom: f64| Rectangle {
             left: column * width / columns + 12.0,
@@ -90,9 +91,14 @@ pub fn plot_training_curves(stem: impl AsRef<Path>, curves: &TrainingCurves) -> 
             let (column, row) = ((index % 2) as f64, (index / 2) as f64);
             draw_curve(surface, place(column, 0.5 * row, 0.5 * row + 0.5), &steps, curve)?;
         }
-        match &noise {
-            Some(curve) => draw_curve(surface, place(2.0, 0.0, 1.0), &steps, curve),
-            None => Ok(()),
+        match &curves.noise_std[..] {
+            [] => Ok(()),
+            [(_, values)] => {
+                let (title, label, colour) = ("Noise", "standard deviation", palette::ORANGE);
+                let curve = Curve { title, label, values, colour, whole: true };
+                draw_curve(surface, place(2.0, 0.0, 1.0), &steps, &curve)
+            }
+            several => draw_noise(surface, place(2.0, 0.0, 1.0), &steps, several),
         }
     })
 }
@@ -104,11 +110,8 @@ fn draw_curve(surface: &dyn Surface, place: Rectangle, steps: &[f64], curve: &Cu
         visible_range(curve.values)
     };
     let heading = Heading { title: curve.title.into(), legend: Vec::new() };
-    let last = steps[steps.len() - 1];
-    let first = if steps[0] < 0.05 * last { 0.0 } else { steps[0] };
-    let x_axis = Axis::linear((first, last), "step");
     let y_axis = Axis::linear(widened(range, 0.05), curve.label);
-    let panel = Panel::new(surface, place, &heading, x_axis, y_axis)?;
+    let panel = Panel::new(surface, place, &heading, step_axis(steps), y_axis)?;
     panel.draw_axes()?;
     let points = |values: &[f64]| steps.iter().copied().zip(values.to_vec()).collect::<Vec<_>>();
     let strong = Stroke::solid(curve.colour, 2.4);
@@ -122,6 +125,28 @@ fn draw_curve(surface: &dyn Surface, place: Rectangle, steps: &[f64], curve: &Cu
         panel.remark(&format!("begins at {}", brief(curve.values[0])))?;
     }
     Ok(())
+}
+
+/// The noise of several targets in one panel; as many as there are colours are named.
+fn draw_noise(surface: &dyn Surface, place: Rectangle, steps: &[f64], noise: &[(String, Vec<f64>)]) -> Drawn {
+    let range = extent(noise.iter().flat_map(|(_, values)| values.iter().copied())).unwrap_or((0.0, 1.0));
+    let strokes = NOISE_COLOURS.iter().cycle().map(|&colour| Stroke::solid(colour, 2.0));
+    let named = noise.iter().zip(strokes.clone()).take(NOISE_COLOURS.len());
+    let legend = named.map(|((name, _), stroke)| (Key::Line(stroke), name.clone())).collect();
+    let heading = Heading { title: "Noise".into(), legend };
+    let y_axis = Axis::linear(widened(range, 0.05), "standard deviation (standardised)");
+    let panel = Panel::new(surface, place, &heading, step_axis(steps), y_axis)?;
+    panel.draw_axes()?;
+    for ((_, values), stroke) in noise.iter().zip(strokes) {
+        panel.line(steps.iter().copied().zip(values.iter().copied()), stroke)?;
+    }
+    Ok(())
+}
+
+fn step_axis(steps: &[f64]) -> Axis {
+    let last = steps[steps.len() - 1];
+    let first = if steps[0] < 0.05 * last { 0.0 } else { steps[0] };
+    Axis::linear((first, last), "step")
 }
 
 /// Range of the values to show, and whether it leaves out a part of the first fifth.

@@ -2,6 +2,7 @@
 
 mod component;
 mod feed;
+mod noise_levels;
 mod optimiser;
 mod plans;
 mod program;

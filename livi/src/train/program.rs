@@ -1,5 +1,6 @@
 //! The training program: one tape with the objective, its gradient and the optimiser, and where its buffers are.
 
+use super::noise_levels::LOG_STD;
 use super::optimiser::{Adam, Corrections};
 use super::plans::settings_of;
 use crate::Result;
@@ -32,7 +33,7 @@ pub struct Program {
     pub tape: Tape,
     /// All parameters of the model in one vector (P).
     pub weights: Var,
-    /// Logarithm of the noise standard deviation, a scalar (Gaussian likelihood).
+    /// Logarithms of the noise standard deviations (outputs), one for each target (Gaussian likelihood).
     pub log_std: Option<Var>,
     /// Inputs (rows, inputs), of a streamed data set (batch, inputs).
     pub x: Var,
@@ -82,11 +83,11 @@ pub struct Chunks {
     pub likelihood: Var,
     /// Its gradient with respect to the chunk's weights (c, m).
     pub gradient: Var,
-    /// Its gradient with respect to the logarithm of the noise standard deviation, scalar; where that is learned.
+    /// Its gradient with respect to the logarithms of the noise standard deviations (outputs); where these are learned.
     pub noise_gradient: Option<Var>,
     /// The gradients of all chunks (S, m), an input of the step.
     pub cotangent: Var,
-    /// The sum of their gradients with respect to the logarithm of the noise standard deviation, an input of the step.
+    /// The sum of their gradients with respect to the logarithms of the noise standard deviations (outputs), an input of the step.
     pub noise_cotangent: Option<Var>,
 }
 
@@ -103,7 +104,7 @@ impl Program {
         let specification = model.parameters();
         let weights = t.named_input("weights", &[model.parameter_count()], dtype);
         let gaussian = model.likelihood == LikelihoodKind::Gaussian;
-        let log_std = gaussian.then(|| t.named_input("noise.log_std", &[], dtype));
+        let log_std = gaussian.then(|| t.named_input(LOG_STD, &[data.outputs], dtype));
         let learned = log_std.filter(|_| config.likelihood.learn_noise);
 
         let held = if data.streamed { data.batch } else { data.rows };
@@ -160,7 +161,8 @@ impl Program {
         let mut square_norm = t.sum_all(square)?;
         if let Some(g) = noise_gradient {
             let square = t.square(g)?;
-            square_norm = t.add(square_norm, square)?;
+            let noise = t.sum_all(square)?;
+            square_norm = t.add(square_norm, noise)?;
         }
         let gradient_norm = t.sqrt(square_norm)?;
         let clip = clip_factor(t, gradient_norm, config.training.clip_norm)?;
@@ -252,6 +254,11 @@ impl Program {
         Ok(Some(Plan::new(&self.tape, &Request::outputs(&outputs))?))
     }
 
+    /// Noise levels: one for each target; none for a softmax likelihood.
+    pub fn noise_levels(&self) -> usize {
+        self.log_std.map_or(0, |log_std| self.tape.elements(log_std))
+    }
+
     /// All buffers that make up the state of training, with their names: parameters and moments.
     pub fn state(&self) -> Vec<(String, Var)> {
         let mut state = Vec::new();
@@ -279,7 +286,8 @@ impl Chunks {
         let gradients = t.grad(likelihood, &wanted)?;
         let (shape, dtype) = (t.shape(all).to_vec(), t.dtype(all));
         let cotangent = t.named_input("chunks.gradient", &shape, dtype);
-        let noise_cotangent = learned.map(|_| t.named_input("chunks.noise_gradient", &[], dtype));
+        let levels = learned.map(|log_std| t.shape(log_std).to_vec());
+        let noise_cotangent = levels.map(|levels| t.named_input("chunks.noise_gradient", &levels, dtype));
         let noise_gradient = learned.map(|_| gradients[1]);
         Ok(Self { samples, theta, likelihood, gradient: gradients[0], noise_gradient, cotangent, noise_cotangent })
     }
@@ -289,7 +297,7 @@ impl Chunks {
         let by_weights = t.inner(theta, self.cotangent)?;
         match (learned, self.noise_cotangent) {
             (Some(log_std), Some(cotangent)) => {
-                let by_noise = t.mul(log_std, cotangent)?;
+                let by_noise = t.inner(log_std, cotangent)?;
                 Ok(t.add(by_weights, by_noise)?)
             }
             _ => Ok(by_weights),

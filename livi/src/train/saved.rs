@@ -4,9 +4,10 @@
 //! outputs. So prediction needs the run folder and nothing else.
 
 use super::Reason;
-use super::component::Component;
+use super::component::{BEST_WEIGHTS, Component};
+use super::noise_levels;
 use super::signature::Signature;
-use crate::config::{Config, Dtype, LikelihoodKind};
+use crate::config::{Config, Dtype};
 use crate::data::{Dataset, Standardiser};
 use crate::device::processor;
 use crate::export::TensorFile;
@@ -20,7 +21,7 @@ use toml::{Table, Value};
 
 /// Tensor of the rows on which batch normalisation takes its statistics.
 pub(super) const REFERENCE: &str = "reference.x";
-/// Tensor of the noise standard deviation that the validation rows gave.
+/// Tensor of the noise standard deviations that the validation rows gave, one for each target.
 pub(super) const FITTED_NOISE: &str = "noise.fitted_std";
 /// Metadata key of the reason why training is complete.
 pub(super) const FINISHED: &str = "finished";
@@ -51,7 +52,8 @@ impl Saved {
     /// Reads configuration and checkpoint of a run folder. The posterior computes on the processor, until its `device` is set.
     ///
     /// # Errors
-    /// [`Error::File`] when the folder has no checkpoint yet, or its files are damaged, foreign or do not fit each other.
+    /// [`Error::File`] when the folder has no checkpoint yet, or its files are damaged, foreign or do not fit each other; when an earlier version
+    /// trained it to several targets with one noise level for all of them.
     pub fn open(folder: &RunFolder) -> Result<Self> {
         Self::read(folder, None)
     }
@@ -84,16 +86,18 @@ impl Saved {
         if (model.network.inputs(), model.network.outputs()) != (input_names.len(), columns) {
             return Err(tensors.problem(place(OUTPUTS), "does not fit the network"));
         }
-        let (last, best_step) = state(&tensors, &config, model.parameter_count())?;
-        let (mut components, _) = Component::read_finished(&tensors, model.parameter_count())?;
+        let (size, levels) = (model.parameter_count(), model.noise_levels());
+        noise_levels::require_own(&tensors, levels)?;
+        let (last, best_step) = state(&tensors, config.dtype, size, levels)?;
+        let (mut components, _) = Component::read_finished(&tensors, size, levels)?;
         components.push(last);
         let noise_std = match tensors.names().any(|name| name == FITTED_NOISE) {
-            true => tensors.f64(FITTED_NOISE, &[1])?[0],
+            true => noise_levels::read(&tensors, FITTED_NOISE, &[], levels)?,
             false => Component::pooled_noise_std(&components),
         };
-        if !(noise_std.is_finite() && noise_std > 0.0) {
-            return Err(tensors
-                .problem("the noise's standard deviation", format!("is {noise_std}, expected a positive number")));
+        if let Some(std) = noise_std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+            let problem = format!("is {std}, expected a positive number");
+            return Err(tensors.problem("the noise's standard deviation", problem));
         }
         let components: Vec<Vec<f64>> = components.into_iter().map(|component| component.weights).collect();
         if let Some(k) = components.iter().position(|weights| weights.iter().any(|weight| !weight.is_finite())) {
@@ -128,23 +132,20 @@ impl Saved {
 }
 
 /// The component in training or trained last, and the step of its best state.
-fn state(tensors: &TensorFile, config: &Config, count: usize) -> Result<(Component, Option<u64>)> {
-    if tensors.names().any(|name| name == "best.weights") {
-        let log_std = tensors.f64("best.score_and_log_std", &[2])?[1];
+fn state(tensors: &TensorFile, dtype: Dtype, size: usize, levels: usize) -> Result<(Component, Option<u64>)> {
+    if tensors.names().any(|name| name == BEST_WEIGHTS) {
         let step = tensors.u64("best.step_and_waited", &[2])?[0];
-        return Ok((Component { weights: tensors.f64("best.weights", &[count])?.to_vec(), log_std }, Some(step)));
+        return Ok((Component::read_best(tensors, size, levels)?.0, Some(step)));
     }
     let read = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
-        Ok(match config.dtype {
+        let shape = noise_levels::stored_shape(tensors, name, shape)?;
+        Ok(match dtype {
             Dtype::F32 => tensors.f32(name, shape)?.iter().map(|&v| f64::from(v)).collect(),
             Dtype::F64 => tensors.f64(name, shape)?.to_vec(),
         })
     };
-    let log_std = match config.likelihood.kind {
-        LikelihoodKind::Gaussian => read("noise.log_std", &[])?[0],
-        LikelihoodKind::Softmax => 0.0,
-    };
-    Ok((Component { weights: read("weights", &[count])?, log_std }, None))
+    let log_std = if levels > 0 { read(noise_levels::LOG_STD, &[levels])? } else { Vec::new() };
+    Ok((Component { weights: read("weights", &[size])?, log_std }, None))
 }
 
 /// The configuration of a run folder.

@@ -22,7 +22,7 @@ use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
 use autograd::{Device, Machine, PlanId};
 use readings::{Reading, Readings};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Seeds of independent random streams are told apart by these.
 const NOISE_STREAM: u64 = 0x6c69_7669_0000_0001;
@@ -33,7 +33,7 @@ const REFERENCE_STREAM: u64 = 0x6c69_7669_0000_0004;
 const VALIDATION_SAMPLES: usize = 64;
 
 /// The terms of the evidence lower bound at one step, in nats, constants included.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Terms {
     /// Steps done.
     pub step: u64,
@@ -45,8 +45,10 @@ pub struct Terms {
     pub entropy: f64,
     /// Their sum (weights of the objective not applied).
     pub elbo: f64,
-    /// Noise standard deviation in units of the standardised targets; `None` for a softmax likelihood.
-    pub noise_std: Option<f64>,
+    /// Noise standard deviations in units of the standardised targets, one for each; empty for a softmax likelihood. Serialised as a list, that of a
+    /// single target as a number, none as null.
+    #[serde(serialize_with = "number_or_list")]
+    pub noise_std: Vec<f64>,
     /// Euclidean norm of the gradient before clipping.
     pub gradient_norm: f64,
     /// Learning rate of the sampler.
@@ -88,8 +90,8 @@ pub struct Trainer {
     posterior: Posterior,
     /// Of a model that is not the configuration's.
     own: Option<Signature>,
-    /// The noise standard deviation that the validation rows gave.
-    fitted_noise: Option<f64>,
+    /// The noise standard deviations that the validation rows gave, one for each target.
+    fitted_noise: Option<Vec<f64>>,
 }
 
 impl Trainer {
@@ -214,9 +216,9 @@ impl Trainer {
             _ => reference_rows(dataset, config.prediction.reference_rows, config.seed ^ REFERENCE_STREAM)?,
         };
         let posterior = Posterior {
-            model,
             components: Vec::new(),
-            noise_std: config.likelihood.initial_noise_std,
+            noise_std: vec![config.likelihood.initial_noise_std; model.noise_levels()],
+            model,
             standardiser: dataset.standardiser.clone(),
             dtype: config.dtype,
             device: beside_training(device),
@@ -265,7 +267,8 @@ impl Trainer {
         };
         self.machine.write_f64(self.program.weights, &initial)?;
         if let Some(log_std) = self.program.log_std {
-            self.machine.write_scalar(log_std, self.config.likelihood.initial_noise_std.ln())?;
+            let initial = self.config.likelihood.initial_noise_std.ln();
+            self.machine.write_f64(log_std, &vec![initial; self.program.noise_levels()])?;
         }
         self.feed.begin(self.seed() ^ BATCH_STREAM);
         self.fed = None;
@@ -309,8 +312,8 @@ impl Trainer {
     /// The component in training as it stands in the machine.
     fn current(&self) -> Result<Component> {
         let log_std = match self.program.log_std {
-            Some(var) => self.machine.read_scalar(var)?,
-            None => 0.0,
+            Some(var) => self.machine.read_f64(var)?,
+            None => Vec::new(),
         };
         Ok(Component { weights: self.machine.read_f64(self.program.weights)?, log_std })
     }
@@ -395,7 +398,7 @@ impl Trainer {
         let (prior, gradient_norm) = (read(Reading::Prior), read(Reading::GradientNorm));
         let half_log_det = found + read(Reading::HalfLogDet);
         let entropy = half_log_det + read(Reading::ScaleEntropy) + self.program.constants.total();
-        let noise_std = self.program.log_std.map(|_| read(Reading::LogStd).exp());
+        let noise_std = terms[Reading::LogStd as usize..].iter().map(|log_std| log_std.exp()).collect();
         self.check(&[
             ("the log-likelihood", likelihood),
             ("the log-prior", prior),
@@ -449,7 +452,7 @@ impl Trainer {
         }
         if let Some(var) = chunks.noise_cotangent {
             let (_, noise) = readings.chunk_sums(machine)?;
-            machine.write_scalar(var, noise)?;
+            machine.write_f64(var, &noise)?;
         }
         Ok(())
     }
@@ -484,7 +487,7 @@ impl Trainer {
         let Some(validation) = &self.validation else { return Ok(None) };
         let component = self.current()?;
         self.posterior.components = vec![component.weights.clone()];
-        self.posterior.noise_std = component.log_std.exp();
+        self.posterior.noise_std = component.noise_std();
         let score = validation_score(&self.posterior, validation, self.config.seed ^ VALIDATION_STREAM)?;
         let patience = self.config.training.early_stopping.patience_evaluations;
         let waited = match &mut self.best {
@@ -515,11 +518,12 @@ impl Trainer {
                 let samples = self.config.prediction.samples;
                 let theta = self.posterior.draw(samples, self.config.seed ^ VALIDATION_STREAM)?;
                 let outputs = self.posterior.standardised_outputs(&theta, samples, rows)?;
-                Some(noise::fit(&outputs, samples, &rows.y, self.outputs())?.cautious)
+                let fitted = noise::fit(&outputs, samples, &rows.y, self.outputs())?;
+                Some(fitted.iter().map(|level| level.cautious).collect())
             }
             _ => None,
         };
-        self.posterior.noise_std = self.fitted_noise.unwrap_or(learned);
+        self.posterior.noise_std = self.fitted_noise.clone().unwrap_or(learned);
         Ok(&self.posterior)
     }
 
@@ -560,6 +564,15 @@ impl Trainer {
         plans.extend(self.chunk_plan.map(|plan| ("network on a chunk of weight samples".to_string(), plan)));
         plans.push(("objective, gradient and update".to_string(), self.step_plan));
         (&mut self.machine, plans)
+    }
+}
+
+/// None as null, one number as itself, several as a list.
+fn number_or_list<S: Serializer>(numbers: &[f64], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    match numbers {
+        [] => serializer.serialize_none(),
+        [number] => number.serialize(serializer),
+        several => several.serialize(serializer),
     }
 }
 

@@ -12,4 +12,5 @@ mod outputs;
 mod profile;
 mod stochastic;
 mod support;
+mod targets;
 mod training;

@@ -254,8 +254,8 @@ fn the_noise_of_predictions_may_be_the_one_that_fits_the_validation_rows() {
     let mut trainer = Trainer::on(&config, &dataset, CPU, None).unwrap();
     run(&config, &dataset, &mut trainer, &folder, &AtomicBool::new(false), &mut Silent).unwrap();
     let posterior = Trainer::on(&config, &dataset, CPU, None).unwrap().fit(&mut Silent).unwrap();
-    let fitted = posterior.noise_std;
-    assert_eq!(fitted, Saved::open(&folder).unwrap().posterior.noise_std);
+    let fitted = &posterior.noise_std;
+    assert_eq!(*fitted, Saved::open(&folder).unwrap().posterior.noise_std);
     // The same with other draws, from predictions in original units.
     let x = &table().x[..8];
     let predictions = posterior.predict(x, 4, 4000, 77).unwrap();
@@ -263,10 +263,14 @@ fn the_noise_of_predictions_may_be_the_one_that_fits_the_validation_rows() {
     let scaled: Vec<f64> =
         predictions.outputs.chunks(2).flat_map(|row| (0..2).map(|k| (row[k] - y_mean[k]) / y_std[k])).collect();
     let again = noise::fit(&scaled, 4000, &rows.y, 2).unwrap();
-    assert!((fitted / again.cautious - 1.0).abs() < 0.1, "{fitted}, {again:?}");
-    assert!(again.cautious > again.likeliest);
-    // It is the one that predictions have.
-    let noise: Vec<f64> = y_std.iter().map(|std| std * fitted).collect();
+    assert_eq!((fitted.len(), again.len()), (2, 2));
+    for (fitted, again) in fitted.iter().zip(&again) {
+        assert!((fitted / again.cautious - 1.0).abs() < 0.1, "{fitted}, {again:?}");
+        assert!(again.cautious > again.likeliest);
+    }
+    assert!((fitted[0] / fitted[1]).ln().abs() > 0.05, "one level for both targets: {fitted:?}");
+    // They are those that predictions have.
+    let noise: Vec<f64> = y_std.iter().zip(fitted).map(|(unit, std)| unit * std).collect();
     assert_eq!(predictions.noise_std, noise);
 }
 

@@ -4,7 +4,8 @@ use super::{BATCH_STREAM, Best, Trainer};
 use crate::Result;
 use crate::config::Dtype;
 use crate::export::{NamedTensor, TensorData, TensorFile};
-use crate::train::component::Component;
+use crate::train::component::{BEST_WEIGHTS, Component};
+use crate::train::noise_levels;
 use crate::train::saved::{FITTED_NOISE, REFERENCE};
 use std::collections::BTreeMap;
 
@@ -23,15 +24,12 @@ impl Trainer {
             tensors.push(NamedTensor::new(name, self.program.tape.shape(var).to_vec(), data));
         }
         if let Some(best) = &self.best {
-            let weights = best.component.weights.clone();
-            tensors.push(NamedTensor::new("best.weights", vec![weights.len()], TensorData::F64(weights)));
-            let numbers = vec![best.score, best.component.log_std];
-            tensors.push(NamedTensor::new("best.score_and_log_std", vec![2], TensorData::F64(numbers)));
+            tensors.extend(best.component.best_tensors(best.score));
             let counters = vec![best.step, best.waited];
             tensors.push(NamedTensor::new("best.step_and_waited", vec![2], TensorData::U64(counters)));
         }
-        if let Some(std) = self.fitted_noise {
-            tensors.push(NamedTensor::new(FITTED_NOISE, vec![1], TensorData::F64(vec![std])));
+        if let Some(std) = &self.fitted_noise {
+            tensors.push(NamedTensor::new(FITTED_NOISE, vec![std.len()], TensorData::F64(std.clone())));
         }
         if !self.posterior.reference.is_empty() {
             let inputs = self.posterior.model.network.inputs();
@@ -45,29 +43,27 @@ impl Trainer {
     /// Continues from a saved state.
     ///
     /// # Errors
-    /// Tensors that are missing or have other shapes or types, named with the file.
+    /// Tensors that are missing or have other shapes or types, named with the file; of several targets one noise level for all, as earlier versions
+    /// learned it.
     pub fn restore(&mut self, step: u64, tensors: &TensorFile) -> Result<()> {
+        let levels = self.program.noise_levels();
+        noise_levels::require_own(tensors, levels)?;
         for (name, var) in self.program.state() {
-            let shape = self.program.tape.shape(var);
+            let shape = noise_levels::stored_shape(tensors, &name, self.program.tape.shape(var))?;
             match self.config.dtype {
                 Dtype::F32 => self.machine.write(var, tensors.f32(&name, shape)?)?,
                 Dtype::F64 => self.machine.write(var, tensors.f64(&name, shape)?)?,
             }
         }
         let count = self.program.tape.elements(self.program.weights);
-        (self.finished, self.begun) = Component::read_finished(tensors, count)?;
+        (self.finished, self.begun) = Component::read_finished(tensors, count, levels)?;
         self.feed.begin(self.seed() ^ BATCH_STREAM);
         self.fed = None;
         self.best = None;
-        if tensors.names().any(|n| n == "best.weights") {
-            let numbers = tensors.f64("best.score_and_log_std", &[2])?;
+        if tensors.names().any(|name| name == BEST_WEIGHTS) {
+            let (component, score) = Component::read_best(tensors, count, levels)?;
             let counters = tensors.u64("best.step_and_waited", &[2])?;
-            self.best = Some(Best {
-                score: numbers[0],
-                step: counters[0],
-                waited: counters[1],
-                component: Component { weights: tensors.f64("best.weights", &[count])?.to_vec(), log_std: numbers[1] },
-            });
+            self.best = Some(Best { score, step: counters[0], waited: counters[1], component });
         }
         self.step = step;
         Ok(())
