@@ -20,7 +20,8 @@ pub(super) fn conclude(
     device: Device,
     json: bool,
 ) -> Result<()> {
-    let before = if ending.seconds == 0.0 { RunResult::read(folder)? } else { None };
+    // One that cannot be read is made anew.
+    let before = RunResult::read(folder).ok().flatten().filter(|_| ending.seconds == 0.0);
     let result = match before {
         // Nothing was trained this time, and the report, which comes last, says that nothing else is missing.
         Some(before) if folder.file(REPORT_FILE).is_file() => before,

@@ -44,7 +44,7 @@ fn a_finished_run_resumed_repeats_its_result_and_trains_no_more() {
     assert_eq!(fs::read(folder.path().join("run/checkpoint.safetensors")).unwrap(), checkpoint);
     // Nothing is evaluated again where nothing is missing, whatever has become of the data's test rows; what is missing is made anew.
     let mut marked = before.clone();
-    marked["test"]["rmse"] = 123.25.into();
+    marked["test"]["targets"][0]["rmse"] = 123.25.into();
     fs::write(folder.path().join("run/result.json"), marked.to_string()).unwrap();
     let shown = livi(folder.path(), &["train", "--resume", "--out", "run"]).succeeded();
     assert!(shown.contains("123.25"), "{shown}");
