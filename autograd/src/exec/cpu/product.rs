@@ -18,6 +18,8 @@ const TASK: usize = 1 << 20;
 const ROWS: usize = 16;
 /// Rows of a block where small ones cost nothing: many blocks are shared out evenly.
 const SMALL: usize = 64;
+/// Elements of a right operand that packs in no time.
+const SMALL_OPERAND: usize = 1 << 14;
 /// Inner elements of a segment at least, and how many segments an inner axis is cut into at most.
 const DEPTH: usize = 256;
 const SEGMENTS: usize = 8;
@@ -154,7 +156,9 @@ where
     let cut = batch == 1 && k >= 4 * m.max(n) && flops >= 8 * task && m * n <= CUT;
     // As many blocks as keep a few threads equally busy, of a batch together.
     let least = if summed { 4 } else { 4_usize.div_ceil(batch) };
-    let few = if m / 512 > least { (m / 512).next_multiple_of(4).min(64) } else { least };
+    // Of a small right operand little is packed for each block, and of more of them a thread that comes late takes fewer.
+    let long = if k * n <= SMALL_OPERAND { 128 } else { 512 };
+    let few = if m / long > least { (m / long).next_multiple_of(4).min(64) } else { least };
     let rows = if cut || (flops < 4 * task && !has_epilogue) {
         m
     } else {
