@@ -19,3 +19,13 @@ pub fn in_units(value: f64) -> String {
     let decimals = (4.0 - size.log10().floor()).max(0.0) as usize;
     format!("{value:.decimals$}")
 }
+
+/// Four decimals, an exponent from ten millions on.
+///
+/// ```
+/// use livi::number::in_nats;
+/// assert_eq!([in_nats(-2.36841), in_nats(0.0), in_nats(-1.3e75)], ["-2.3684", "0.0000", "-1.3000e75"]);
+/// ```
+pub fn in_nats(value: f64) -> String {
+    if value.abs() < 1e7 { format!("{value:.4}") } else { format!("{value:.4e}") }
+}

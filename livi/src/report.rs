@@ -247,6 +247,8 @@ impl RunResult {
             format!("# {}\n\nMade by `{}`, livi {}.\n\n", self.data, folder.description().created_by, self.version);
         text.push_str("| | |\n|---|---|\n");
         for (name, value) in self.entries() {
+            // Names of columns may hold anything.
+            let [name, value] = [name, value].map(|cell| cell.replace('|', "\\|").replace('<', "&lt;"));
             let _ = writeln!(text, "| {name} | {value} |");
         }
         text.push('\n');

@@ -16,7 +16,7 @@ pub(super) fn are_images(path: &Path) -> bool {
 /// # Errors
 /// Files that cannot be read; images of another shape, for the flag `flag`.
 pub(super) fn read_images(path: &Path, saved: &Saved, flag: &str) -> Result<Images> {
-    let images = if path.is_dir() { load_part(path, Part::Test)? } else { tensors::read(path)? };
+    let images = if path.is_dir() { load_part(path, Part::Test)? } else { tensors::read_images(path)? };
     let (network, configured) = (saved.posterior.model.network.input(), saved.config.network.input.as_slice());
     let shape = if network.len() == 1 && !configured.is_empty() { configured } else { network };
     let found = images.shape();

@@ -4,6 +4,7 @@ use super::device::DeviceArgs;
 use super::images::{are_images, read_images};
 use super::output::{emit_json, require_apart, require_new};
 use super::progress::{say, say_unfinished};
+use crate::config::LikelihoodKind;
 use crate::data::csv_table::{read_inputs, write_columns};
 use crate::predict::prediction_columns;
 use crate::run_folder::RunFolder;
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 pub(super) struct PredictArgs {
     /// Run folder
     run: PathBuf,
-    /// CSV file with the input columns; for images a folder, of which the test images are taken, or a safetensors file with `x` and `y`
+    /// CSV file with the input columns; for images a folder, of which the test images are taken, or a safetensors file with `x`
     #[arg(long)]
     input: PathBuf,
     /// CSV file to write; with --json it may be left out
@@ -72,6 +73,10 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     } else {
         read_inputs(&args.input, &saved.input_names)?
     };
+    if !args.quantiles.is_empty() && saved.posterior.model.likelihood == LikelihoodKind::Softmax {
+        let problem = "is for numbers; this run's targets are classes".into();
+        return Err(Error::Argument { name: "--quantiles".into(), problem });
+    }
     let samples = args.samples.map_or(saved.config.prediction.samples, NonZeroUsize::get);
     let quantiles = if args.quantiles.is_empty() { &saved.config.prediction.quantiles } else { &args.quantiles };
     let theta = saved.posterior.draw(samples, args.seed.unwrap_or(saved.config.seed))?;

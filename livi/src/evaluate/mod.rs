@@ -11,7 +11,7 @@ use crate::config::LikelihoodKind;
 use crate::data::Table;
 use crate::listing::aligned;
 use crate::metrics::regression::{coverage, rmse, sharpness};
-use crate::number::in_units;
+use crate::number::{in_nats, in_units};
 use crate::posterior::Posterior;
 use crate::predict::predict_in_parts;
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,7 @@ fn regression(posterior: &Posterior, theta: &[f64], samples: usize, table: &Tabl
 impl RegressionEvaluation {
     /// Names and values of all measures, as text: of a single target by themselves, of several with the target's name.
     fn entries(&self) -> Vec<(String, String)> {
-        let log_likelihood = ("log-likelihood".to_string(), format!("{:.4}", self.log_likelihood));
+        let log_likelihood = ("log-likelihood".to_string(), in_nats(self.log_likelihood));
         if let [only] = &self.targets[..] {
             let mut entries = only.entries();
             entries.insert(1, log_likelihood);
@@ -180,7 +180,7 @@ impl Evaluation {
                     [only] => vec![in_units(only.rmse)],
                     several => several.iter().map(|t| format!("{} of {}", in_units(t.rmse), t.name)).collect(),
                 };
-                format!("RMSE {}  log-likelihood {:.4}", errors.join(", "), found.log_likelihood)
+                format!("RMSE {}  log-likelihood {}", errors.join(", "), in_nats(found.log_likelihood))
             }
             Self::Softmax(found) => {
                 format!("accuracy {:.4}  NLL {:.4}", found.accuracy, found.negative_log_likelihood)

@@ -1,7 +1,7 @@
 //! Training, evaluating and predicting on a small set of images.
 
 use super::support::{Finished, joined, livi};
-use livi::export::{TensorData, read_samples};
+use livi::export::{NamedTensor, TensorData, read_samples, write_tensors};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -103,6 +103,15 @@ fn bars_are_learned_evaluated_told_from_noise_and_predicted() {
     let right = table.lines().skip(1).enumerate().filter(|(k, line)| line.starts_with(&format!("{}", k % 3))).count();
     assert!(right > 54, "{right} of 60 classes");
     livi(folder.path(), &["sample", "run", "--samples", "3", "--out", "w.safetensors"]).succeeded();
+    // New images have no labels.
+    let pixels = TensorData::F32((0..128).map(|k| k as f32 / 128.0).collect());
+    let x = NamedTensor::new("x", [2, 8, 8], pixels);
+    write_tensors(folder.path().join("new.safetensors"), &[x], &Default::default()).unwrap();
+    let new = livi(folder.path(), &["predict", "run", "--input", "new.safetensors", "--json"]).succeeded();
+    assert_eq!(serde_json::from_str::<Value>(&new).unwrap()["class_class"].as_array().unwrap().len(), 2);
+    livi(folder.path(), &["evaluate", "run", "--ood", "new.safetensors"]).succeeded();
+    livi(folder.path(), &["predict", "run", "--input", "bars", "--json", "--quantiles", "0.5"])
+        .refused(&["--quantiles"]);
 }
 
 #[test]

@@ -42,7 +42,17 @@ const LONGEST_HEADER: u64 = 100_000_000;
 /// assert_eq!(tensors::read_rows(&path, 1..2).unwrap().labels, [0]);
 /// ```
 pub fn read(path: &Path) -> Result<Images> {
-    let mut file = TensorSource::open(path)?;
+    let mut file = TensorSource::open(path, true)?;
+    let rows = 0..file.count;
+    file.read_rows(rows)
+}
+
+/// The same for images whose labels nobody needs: without a tensor `y` all are 0.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_images(path: &Path) -> Result<Images> {
+    let mut file = TensorSource::open(path, false)?;
     let rows = 0..file.count;
     file.read_rows(rows)
 }
@@ -52,7 +62,7 @@ pub fn read(path: &Path) -> Result<Images> {
 /// # Errors
 /// As for [`read`]; [`Error::Argument`] when the range is empty or reaches beyond the file's images.
 pub fn read_rows(path: &Path, rows: Range<usize>) -> Result<Images> {
-    TensorSource::open(path)?.read_rows(rows)
+    TensorSource::open(path, true)?.read_rows(rows)
 }
 
 /// Reads `train.safetensors` or `test.safetensors` of a folder.
@@ -78,13 +88,14 @@ struct TensorSource<'a> {
     /// Where the tensors' bytes begin.
     begin: u64,
     x: TensorInfo,
-    y: TensorInfo,
+    y: Option<TensorInfo>,
     shape: [usize; 3],
     count: usize,
 }
 
 impl<'a> TensorSource<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
+    /// `labelled` says whether the labels must be there.
+    fn open(path: &'a Path, labelled: bool) -> Result<Self> {
         let mut file = File::open(path).map_err(io_error(path, "open"))?;
         let length = file.metadata().map_err(io_error(path, "read"))?.len();
         let (begin, header) = read_header(path, &mut file, length)?;
@@ -93,7 +104,7 @@ impl<'a> TensorSource<'a> {
             let missing = || file_error(path, format!("tensor `{name}`"), format!("is missing; there are: {names}"));
             header.info(name).cloned().ok_or_else(missing)
         };
-        let (x, y) = (tensor("x")?, tensor("y")?);
+        let (x, y) = (tensor("x")?, if labelled { Some(tensor("y")?) } else { tensor("y").ok() });
         let shape = match x.shape[..] {
             [_, channels, height, width] => [channels, height, width],
             [_, height, width] => [1, height, width],
@@ -105,13 +116,15 @@ impl<'a> TensorSource<'a> {
         if !matches!(x.dtype, Dtype::U8 | Dtype::F32) {
             return Err(wrong_type(path, "x", x.dtype, "U8 or F32"));
         }
-        if !matches!(y.dtype, Dtype::U8 | Dtype::U32 | Dtype::I32 | Dtype::I64) {
-            return Err(wrong_type(path, "y", y.dtype, "U8, U32, I32 or I64"));
-        }
         let count = x.shape[0];
-        if y.shape != [count] {
-            let problem = format!("has shape {:?}, expected [{count}], one label for each image of `x`", y.shape);
-            return Err(file_error(path, "tensor `y`", problem));
+        if let Some(y) = &y {
+            if !matches!(y.dtype, Dtype::U8 | Dtype::U32 | Dtype::I32 | Dtype::I64) {
+                return Err(wrong_type(path, "y", y.dtype, "U8, U32, I32 or I64"));
+            }
+            if y.shape != [count] {
+                let problem = format!("has shape {:?}, expected [{count}], one label for each image of `x`", y.shape);
+                return Err(file_error(path, "tensor `y`", problem));
+            }
         }
         if x.shape.contains(&0) {
             return Err(file_error(path, "tensor `x`", format!("has shape {:?}: it holds no pixels", x.shape)));
@@ -138,13 +151,15 @@ impl<'a> TensorSource<'a> {
     }
 
     fn labels(&mut self) -> Result<Vec<u32>> {
-        let (start, end) = self.y.data_offsets;
+        let Some(TensorInfo { dtype, data_offsets: (start, end), .. }) = self.y.clone() else {
+            return Ok(vec![0; self.count]);
+        };
         let bytes = self.read_bytes(start, end - start)?;
         let mut labels = Vec::with_capacity(self.count);
         for (index, word) in bytes.chunks_exact((end - start) / self.count).enumerate() {
             let found = match *word {
                 [byte] => i64::from(byte),
-                [a, b, c, d] if self.y.dtype == Dtype::U32 => i64::from(u32::from_le_bytes([a, b, c, d])),
+                [a, b, c, d] if dtype == Dtype::U32 => i64::from(u32::from_le_bytes([a, b, c, d])),
                 [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
                 [a, b, c, d, e, f, g, h] => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
                 _ => -1,
@@ -252,6 +267,17 @@ mod tests {
 
     fn bytes_of_f32(values: &[f32]) -> Vec<u8> {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn labels_may_be_absent_where_nobody_needs_them() {
+        let bytes = file(&[("x", Dtype::U8, &[4, 3, 2, 2], (0..48).collect())]);
+        refused(&bytes, "tensor `y`: is missing");
+        let images = with_file(&bytes, |path| read_images(path).unwrap());
+        assert_eq!((images.labels, images.pixels), (vec![0; 4], (0..48).collect::<Vec<u8>>()));
+        assert_eq!(with_file(&four(), |path| read_images(path).unwrap()).labels, [0, 2, 1, 2]);
+        let short = file(&[("x", Dtype::U8, &[1, 1, 1, 1], vec![7]), ("y", Dtype::U8, &[2], vec![0, 1])]);
+        assert!(with_file(&short, |path| read_images(path).is_err()));
     }
 
     /// Four colour images of 2 x 2 pixels with labels 0, 2, 1, 2.
