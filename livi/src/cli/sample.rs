@@ -2,6 +2,7 @@
 
 use super::device::DeviceArgs;
 use super::output::{emit, require_apart, require_new};
+use super::progress::say_unfinished;
 use crate::Result;
 use crate::run_folder::RunFolder;
 use crate::train::Saved;
@@ -44,6 +45,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<()> {
     require_new(&args.out, args.force)?;
     let folder = RunFolder::open(&args.run)?;
     let mut saved = Saved::open(&folder)?;
+    say_unfinished(&saved);
     saved.posterior.device = args.device.resolve(saved.config.dtype)?;
     let (count, seed) = (args.samples.get(), args.seed.unwrap_or(saved.config.seed));
     let Saved { config, posterior, input_names, output_names, .. } = &saved;

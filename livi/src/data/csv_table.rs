@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use super::{MOST, Table};
+use super::{Table, cell};
 use crate::atomic::write_atomic_with;
 use crate::{Error, Result};
 
@@ -283,16 +283,11 @@ impl Row<'_> {
 
     fn number(&self, column: usize) -> Result<f64> {
         let text = &self.record[column];
-        let problem = match text.parse::<f64>() {
-            Ok(value) if value.abs() <= MOST => return Ok(value),
-            Ok(value) if value.is_finite() => {
-                format!("found `{}`, expected a number between -{MOST:e} and {MOST:e}", shortened(text))
-            }
-            Ok(_) => format!("found `{}`, expected a finite number", shortened(text)),
-            Err(_) if text.is_empty() => "the cell is empty, expected a number".into(),
-            Err(_) => format!("found `{}`, expected a number", shortened(text)),
+        let found = match text.is_empty() {
+            true => Err("the cell is empty, expected a number".into()),
+            false => cell::number(text, &shortened(text)),
         };
-        self.refuse(column, problem)
+        found.or_else(|problem| self.refuse(column, problem))
     }
 
     fn refuse<T>(&self, column: usize, problem: String) -> Result<T> {

@@ -4,10 +4,8 @@
 //! shapes), so what follows need not check again. Statistics for standardisation come from training rows
 //! only ([`Standardiser::fit`]).
 
-/// Largest size of a number in a file: its square fits single precision, so that what is made of it in training and prediction does too.
-const MOST: f64 = 1e18;
-
 mod batches;
+mod cell;
 pub mod check;
 pub mod csv_table;
 pub mod images;

@@ -15,7 +15,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{MOST, Table};
+use super::{Table, cell};
 use crate::{Error, Result};
 
 /// Folder inside of a set's that may hold its files.
@@ -225,14 +225,9 @@ fn read_indices(path: &Path, limit: usize, what: &str) -> Result<Vec<(usize, usi
 }
 
 fn finite_number(word: &str) -> std::result::Result<f64, String> {
-    match word.parse::<f64>() {
-        Ok(value) if value.abs() <= MOST => Ok(value),
-        Ok(value) if value.is_finite() => {
-            Err(format!("found `{word}`, expected a number between -{MOST:e} and {MOST:e}"))
-        }
-        Ok(_) => Err(format!("found `{word}`, expected a finite number")),
-        Err(_) if word.contains([',', ';']) => Err(format!("found `{word}`, expected numbers separated by blanks")),
-        Err(_) => Err(format!("found `{word}`, expected a number")),
+    match word.contains([',', ';']) {
+        true => Err(format!("found `{word}`, expected numbers separated by blanks")),
+        false => cell::number(word, word),
     }
 }
 

@@ -11,6 +11,7 @@ mod saved;
 mod schedule;
 mod signature;
 mod targets;
+mod terms;
 mod trainer;
 
 pub use optimiser::FIRST_DECAY;
@@ -20,4 +21,5 @@ pub use run::{Ending, Observer, Reason, Silent, run, warning};
 pub use saved::{Saved, require_same_config, stored_config};
 pub use schedule::{complexity_weight, rate_factor};
 pub use targets::{Encoded, encode, outputs};
-pub use trainer::{Terms, Trainer};
+pub use terms::Terms;
+pub use trainer::Trainer;

@@ -11,6 +11,7 @@ use super::program::{DataShape, Program};
 use super::schedule::{complexity_weight, rate_factor};
 use super::signature::Signature;
 use super::targets::{Encoded, encode, outputs};
+use super::terms::Terms;
 use crate::config::{Config, LikelihoodKind};
 use crate::data::{Batches, Dataset, Training};
 use crate::device::{beside_training, is_card, memory_limit, require_memory};
@@ -22,7 +23,6 @@ use crate::posterior::{Posterior, component_seed};
 use crate::{Error, Result};
 use autograd::{Device, Machine, PlanId};
 use readings::{Reading, Readings};
-use serde::{Serialize, Serializer};
 
 /// Seeds of independent random streams are told apart by these.
 const NOISE_STREAM: u64 = 0x6c69_7669_0000_0001;
@@ -31,29 +31,6 @@ const VALIDATION_STREAM: u64 = 0x6c69_7669_0000_0003;
 const REFERENCE_STREAM: u64 = 0x6c69_7669_0000_0004;
 /// Weight samples of a validation estimate.
 const VALIDATION_SAMPLES: usize = 64;
-
-/// The terms of the evidence lower bound at one step, in nats, constants included.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Terms {
-    /// Steps done.
-    pub step: u64,
-    /// Expected log-likelihood of the training set.
-    pub likelihood: f64,
-    /// Expected log-prior.
-    pub prior: f64,
-    /// Linearised entropy.
-    pub entropy: f64,
-    /// Their sum (weights of the objective not applied).
-    pub elbo: f64,
-    /// Noise standard deviations in units of the standardised targets, one for each; empty for a softmax likelihood. Serialised as a list, that of a
-    /// single target as a number, none as null.
-    #[serde(serialize_with = "number_or_list")]
-    pub noise_std: Vec<f64>,
-    /// Euclidean norm of the gradient before clipping.
-    pub gradient_norm: f64,
-    /// Learning rate of the sampler.
-    pub learning_rate: f64,
-}
 
 /// The best state seen on the validation rows.
 #[derive(Clone, Debug)]
@@ -564,15 +541,6 @@ impl Trainer {
         plans.extend(self.chunk_plan.map(|plan| ("network on a chunk of weight samples".to_string(), plan)));
         plans.push(("objective, gradient and update".to_string(), self.step_plan));
         (&mut self.machine, plans)
-    }
-}
-
-/// None as null, one number as itself, several as a list.
-fn number_or_list<S: Serializer>(numbers: &[f64], serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    match numbers {
-        [] => serializer.serialize_none(),
-        [number] => number.serialize(serializer),
-        several => several.serialize(serializer),
     }
 }
 

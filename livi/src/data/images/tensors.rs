@@ -42,9 +42,7 @@ const LONGEST_HEADER: u64 = 100_000_000;
 /// assert_eq!(tensors::read_rows(&path, 1..2).unwrap().labels, [0]);
 /// ```
 pub fn read(path: &Path) -> Result<Images> {
-    let mut file = TensorSource::open(path, true)?;
-    let rows = 0..file.count;
-    file.read_rows(rows)
+    TensorSource::open(path, true)?.read_all()
 }
 
 /// The same for images whose labels nobody needs: without a tensor `y` all are 0.
@@ -52,9 +50,7 @@ pub fn read(path: &Path) -> Result<Images> {
 /// # Errors
 /// As for [`read`].
 pub fn read_images(path: &Path) -> Result<Images> {
-    let mut file = TensorSource::open(path, false)?;
-    let rows = 0..file.count;
-    file.read_rows(rows)
+    TensorSource::open(path, false)?.read_all()
 }
 
 /// Reads the images of a range of rows, and no others' pixels from the disk; the number of classes is that of the whole file.
@@ -130,6 +126,10 @@ impl<'a> TensorSource<'a> {
             return Err(file_error(path, "tensor `x`", format!("has shape {:?}: it holds no pixels", x.shape)));
         }
         Ok(Self { path, file, begin, x, y, shape, count })
+    }
+
+    fn read_all(&mut self) -> Result<Images> {
+        self.read_rows(0..self.count)
     }
 
     fn read_rows(&mut self, rows: Range<usize>) -> Result<Images> {
